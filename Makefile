@@ -1,0 +1,52 @@
+# The two commands of the README are `make demo` and `make test`; both set up .venv on their first call
+# and work offline afterwards.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test check system-test bench docs sandbox format clean
+
+demo: $(VENV)/.sandbox-ready
+	$(BIN)/ocps sandbox demo
+
+test: $(VENV)/.dev-ready
+	$(PYTEST) -n 2 --dist loadgroup -m "not system"
+
+check: $(VENV)/.dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tests/support/tree_rules.py
+
+system-test: $(VENV)/.dev-ready
+	PYTHONPATH=tests $(BIN)/python -m support.system_needs
+	$(PYTEST) -m system
+
+bench: $(VENV)/.dev-ready
+	PYTHONPATH=tests $(BIN)/python -m benchmarks
+
+docs: $(VENV)/.docs-ready
+	$(BIN)/sphinx-build -q -W -n -b html doc doc/_build/html
+
+sandbox: $(VENV)/.sandbox-ready
+	$(BIN)/ocps sandbox up
+
+format: $(VENV)/.dev-ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist doc/_build doc/api .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An extra is installed once, and again when setup.cfg changes.
+$(VENV)/.%-ready: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "$(PYTHON) is older than 3.11; call make PYTHON=python3.11 (or newer)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,19 @@
+"""Say which programs the system tests miss, before they start; they never skip."""
+
+import sys
+
+from support.apache_kafka import ensure_jars, find_missing_tools
+
+
+def main() -> int:
+    """Return 1 if a program is missing; else fill the cache of jars."""
+    missing = find_missing_tools()
+    if missing:
+        sys.stderr.write(f"make system-test needs {' and '.join(missing)}\n")
+        return 1
+    ensure_jars()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
