@@ -1,0 +1,1 @@
+"""Habits of asyncio that every other package shares; standard library only."""
