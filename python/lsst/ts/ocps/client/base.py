@@ -1,0 +1,137 @@
+"""The seam between the CSC and a service that runs jobs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lsst.ts.ocps.uws.jobs import Job, JobRef
+from lsst.ts.ocps.uws.phases import ExecutionPhase
+
+__all__ = ["Backend", "BackendInfo", "CreatedJob", "Submission"]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One job to be created."""
+
+    payload: str
+    """Name of the payload; the ``uws`` back end finds the job list by it."""
+
+    run_id: str
+    """Our key, sent as RUNID."""
+
+    parameters: tuple[tuple[str, str], ...] = ()
+    """Encoded name-value pairs (see ``payloads.parameters.encode``); a name may repeat."""
+
+    execution_duration: int | None = None
+    """Limit of the execution time to ask for (s); None: the back end's own."""
+
+    destruction: str | None = None
+    """Time of destruction to ask for (ISO 8601, UTC, with Z); None: the back end's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedJob:
+    """A job that exists now, and where."""
+
+    url: str
+    """Absolute URL of the job, without query."""
+
+    job: Job
+    """The job as first read."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendInfo:
+    """What a back end says of itself."""
+
+    version: str
+    """Version of the protocol or of the service; "" if not told."""
+
+    message: str = ""
+    """A note of the service for people (VOSI availability), or ""."""
+
+
+class Backend(ABC):
+    """A service that runs jobs, as the CSC sees it.
+
+    Every call has a deadline of its own (given at construction) and raises only `BackendError`.
+    Objects are made inside a running event loop and closed by `aclose`.
+    """
+
+    kind: ClassVar[str]
+    """Name of the protocol in the configuration: ``uws``, ``api_server`` …"""
+
+    creates_pending: ClassVar[bool]
+    """Whether a created job waits for `start`. Where false, creating is starting."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def wait_blocks(self) -> bool | None:
+        """Whether `wait` blocks until a change; None while that is not known.
+
+        Where it is False a caller polls with `read`, at its own pace. The verdict is measured, not taken
+        from the version that a service claims, and expires: it returns to None after some minutes.
+        """
+        return None
+
+    @abstractmethod
+    async def create(self, submission: Submission) -> CreatedJob:
+        """Create a job; it stays PENDING where `creates_pending`.
+
+        Never retried inside: after an error other than `RequestRefusedError` or
+        `BackendAuthenticationError` the job may exist or not.
+        """
+
+    @abstractmethod
+    async def start(self, url: str) -> None:
+        """Ask for execution (``PHASE=RUN``) of a PENDING or HELD job; sent once, never repeated."""
+
+    @abstractmethod
+    async def read(self, url: str) -> Job:
+        """Read a job now."""
+
+    @abstractmethod
+    async def wait(self, url: str, *, phase: ExecutionPhase, seconds: float) -> Job:
+        """Read a job when it has left ``phase``, or at the latest after ``seconds``.
+
+        An early, unchanged answer is legal: servers may skip blocking.
+        """
+
+    @abstractmethod
+    async def abort(self, url: str) -> None:
+        """Ask for the end of a job; harmless for a job that has ended. Read the phase afterwards."""
+
+    @abstractmethod
+    async def delete(self, url: str) -> None:
+        """Destroy a job and its results; a job already gone is success."""
+
+    @abstractmethod
+    async def list_jobs(self, payload: str, *, last: int | None = None) -> Sequence[JobRef]:
+        """List the jobs of one payload, the newest ``last`` of them where the server can filter."""
+
+    @abstractmethod
+    async def fetch(self, job_url: str, result_id: str, url: str | None, *, max_bytes: int) -> bytes:
+        """Read a small result.
+
+        Parameters
+        ----------
+        job_url
+            The job it belongs to.
+        result_id, url
+            As in `~lsst.ts.ocps.uws.jobs.Result`; without a usable ``url`` the job's own
+            ``results/{result_id}`` is read.
+        max_bytes
+            Larger results are refused with `RequestRefusedError` before they are read whole.
+        """
+
+    @abstractmethod
+    async def probe(self) -> BackendInfo:
+        """Ask whether the back end is there; raises if not."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the connections; calls under way end with `BackendUnavailableError`."""

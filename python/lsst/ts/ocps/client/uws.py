@@ -1,0 +1,306 @@
+"""Back ends that speak IVOA UWS 1.1 or 1.0, with the liberties that real servers take."""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+from typing_extensions import override
+
+from lsst.ts.ocps.aio.deadline import Deadline
+from lsst.ts.ocps.uws.codec import parse_job, parse_job_list
+from lsst.ts.ocps.uws.errors import UwsDocumentError
+from lsst.ts.ocps.uws.jobs import Job, JobRef
+from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
+from lsst.ts.ocps.uws.times import format_time, parse_time
+
+from .answers import Answer, error_for_status, error_text, show_url
+from .base import Backend, BackendInfo, CreatedJob, Submission
+from .credentials import Credentials
+from .errors import (
+    BackendError,
+    BackendFailedError,
+    BackendUnavailableError,
+    JobNotFoundError,
+    RequestRefusedError,
+)
+from .reading import DocumentReader
+from .settings import UwsSettings
+from .transport import HttpTransport
+from .vosi import probe
+from .waiting import WaitMeter
+
+__all__ = ["UwsBackend"]
+
+_HTTP = ("http://", "https://")
+_MAX_ERROR_DETAIL = 64 * 1024
+
+
+class UwsBackend(Backend):
+    """A UWS service.
+
+    Parameters
+    ----------
+    name
+        Name of the back end in the configuration.
+    settings
+        Its settings.
+    credentials
+        Who we are; None: nobody.
+    http
+        What carries the requests instead of the network (an ASGI application, recorded answers).
+    """
+
+    kind: ClassVar[str] = "uws"
+    creates_pending: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        name: str,
+        settings: UwsSettings,
+        *,
+        credentials: Credentials | None = None,
+        http: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(name)
+        self._settings = settings
+        self._log = logging.getLogger(f"{__name__}.{name}")
+        self._meter = WaitMeter()
+        self._version: str | None = None
+        self._http = HttpTransport(
+            name,
+            root=settings.url,
+            credentials=credentials or Credentials(),
+            connect_timeout=settings.connect_timeout,
+            max_connections=settings.max_connections,
+            max_document=settings.max_document,
+            http=http,
+        )
+        self._documents = DocumentReader(self._http)
+
+    @property
+    @override
+    def wait_blocks(self) -> bool | None:
+        return self._meter.verdict
+
+    @override
+    async def create(self, submission: Submission) -> CreatedJob:
+        deadline = self._deadline(f"creating a job of {submission.payload}")
+        list_url = self._list_url(submission.payload)
+        form = self._form(submission)
+        answer = await self._http.change("POST", list_url, form=form, deadline=deadline)
+        url = self._created_url(answer)
+        try:
+            job = await self._read(url, deadline)
+        except BackendError as error:
+            raise self._unreadable(url, error) from error
+        return CreatedJob(url, await self._with_limits(url, job, submission, deadline))
+
+    @override
+    async def start(self, url: str) -> None:
+        await self._post(_job_url(url), "phase", ("PHASE", "RUN"), self._deadline("starting a job"))
+
+    @override
+    async def read(self, url: str) -> Job:
+        return await self._read(_job_url(url), self._deadline("reading a job"))
+
+    @override
+    async def wait(self, url: str, *, phase: ExecutionPhase, seconds: float) -> Job:
+        """Read a job when it has left ``phase``; see `Backend.wait`.
+
+        The time is rounded up to whole seconds and bounded by the setting ``max_wait``. A server that
+        refuses the request in this form is asked in the plain one.
+        """
+        url = _job_url(url)
+        asked = max(1, math.ceil(min(seconds, self._settings.max_wait)))
+        deadline = Deadline("waiting for a job", asked + self._settings.call_timeout)
+        query = {"WAIT": str(asked), "PHASE": phase.value}
+        started = time.monotonic()
+        try:
+            answer = await self._http.get(url, query=query, deadline=deadline, blocks=True)
+            job = await self._job(answer, url)
+        except RequestRefusedError:
+            job = await self._read(url, deadline)
+        took = time.monotonic() - started
+        self._meter.note(asked=asked, took=took, before=phase, after=job.phase)
+        return job
+
+    @override
+    async def abort(self, url: str) -> None:
+        url = _job_url(url)
+        deadline = self._deadline("aborting a job")
+        try:
+            await self._post(url, "phase", ("PHASE", "ABORT"), deadline)
+        except RequestRefusedError:
+            # Some servers refuse to abort what has ended; that is no failure.
+            if (await self._read(url, deadline)).phase not in FINAL:
+                raise
+
+    @override
+    async def delete(self, url: str) -> None:
+        url = _job_url(url)
+        deadline = self._deadline("deleting a job")
+        answer = await self._http.change("DELETE", url, deadline=deadline)
+        if answer.status in {405, 501}:
+            form = [("ACTION", "DELETE")]
+            answer = await self._http.change("POST", url, form=form, deadline=deadline)
+        if error_for_status(answer, reading=False) is not JobNotFoundError:
+            # The redirect leads to the whole list, which may take minutes: it is not followed.
+            self._documents.check_accepted(answer)
+
+    @override
+    async def list_jobs(self, payload: str, *, last: int | None = None) -> Sequence[JobRef]:
+        """List the jobs of one payload; see `Backend.list_jobs`.
+
+        Servers that ignore ``LAST`` and tell no creation times have all their jobs listed.
+        """
+        list_url = self._list_url(payload)
+        query = {"LAST": str(last)} if last is not None else None
+        answer = await self._http.get(list_url, query=query, deadline=self._deadline("listing jobs"))
+        refs = await self._documents.parse(answer, parse_job_list, list_url, missing=RequestRefusedError)
+        located = [replace(ref, url=self._ref_url(ref, list_url)) for ref in refs]
+        times = [ref.creation_time.timestamp() for ref in refs if ref.creation_time is not None]
+        if last is None or len(times) < len(refs):
+            return tuple(located)
+        newest = sorted(zip(times, located, strict=True), key=lambda pair: pair[0], reverse=True)
+        return tuple(ref for _, ref in newest[:last])
+
+    @override
+    async def fetch(self, job_url: str, result_id: str, url: str | None, *, max_bytes: int) -> bytes:
+        own = f"{_job_url(job_url)}/results/{quote(result_id, safe='')}"
+        deadline = self._deadline(f"reading result {result_id}")
+        places = [url, own] if url is not None and self._may_fetch(url) else [own]
+        for place in places:
+            answer = await self._fetch(place, deadline, max_bytes)
+            if answer.status not in {403, 404, 410}:
+                return self._documents.check_result(answer, max_bytes)
+        if url is not None and url not in places and url.startswith(_HTTP):
+            text = f"the result is at {show_url(url)}, and that host is not among the result_hosts"
+            raise self._http.error(RequestRefusedError, answer, text)
+        return self._documents.check_result(answer, max_bytes)
+
+    async def error_detail(self, url: str) -> str | None:
+        """Read what the ``error`` resource of a failed job tells.
+
+        Parameters
+        ----------
+        url
+            The job.
+
+        Returns
+        -------
+        str or None
+            At most 64 KiB of explanation; None if the job did not fail or the server tells nothing.
+        """
+        deadline = self._deadline("reading the error of a job")
+        answer = await self._fetch(f"{_job_url(url)}/error", deadline, _MAX_ERROR_DETAIL)
+        if answer.status in {404, 410}:
+            return None
+        return error_text(self._documents.check_readable(answer).content)
+
+    @override
+    async def probe(self) -> BackendInfo:
+        """Ask for the availability and, once, for the capabilities (VOSI 1.1)."""
+        info = await probe(self._http, self._settings.url, self._deadline("probing"), version=self._version)
+        self._version = info.version
+        return info
+
+    @override
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    def _deadline(self, operation: str) -> Deadline:
+        return Deadline(operation, self._settings.call_timeout)
+
+    def _list_url(self, payload: str) -> str:
+        path = self._settings.job_list.replace("{payload}", quote(payload, safe=""))
+        return f"{self._settings.url}/{path}" if path else self._settings.url
+
+    def _form(self, submission: Submission) -> list[tuple[str, str]]:
+        form = [*submission.parameters, ("RUNID", submission.run_id)]
+        if submission.execution_duration is not None:
+            form.append(("EXECUTIONDURATION", str(submission.execution_duration)))
+        if submission.destruction is not None:
+            try:
+                form.append(("DESTRUCTION", format_time(parse_time(submission.destruction))))
+            except ValueError as error:
+                raise RequestRefusedError(self.name, f"time of destruction: {error}") from error
+        return form
+
+    def _created_url(self, answer: Answer) -> str:
+        """Where the created job is; success is a redirect and nothing else."""
+        kind = error_for_status(answer, reading=False)
+        if kind is JobNotFoundError:
+            raise self._http.error(RequestRefusedError, answer, "there is no job list of that payload")
+        self._documents.check_accepted(answer)
+        if not answer.is_redirect:
+            raise self._http.error(BackendFailedError, answer)
+        return _job_url(self._http.own_url(answer.location))
+
+    def _unreadable(self, url: str, error: BackendError) -> BackendError:
+        """The error of a creation whose job cannot be read: the job may exist all the same."""
+        if isinstance(error.__cause__, UwsDocumentError) and error.__cause__.found == "jobs":
+            text = f"the answer leads to a job list, {url}: nothing was created; is the job list's URL right?"
+            return RequestRefusedError(self.name, text)
+        kind = BackendUnavailableError if isinstance(error, BackendUnavailableError) else BackendFailedError
+        text = f"a job was created at {url}, but it cannot be read: {error.message}"
+        return kind(self.name, text, status=error.status)
+
+    async def _with_limits(self, url: str, job: Job, submission: Submission, deadline: Deadline) -> Job:
+        """Set the limits that the server did not take with the creation; it may refuse them."""
+        wanted = []
+        duration = submission.execution_duration
+        if duration is not None and job.execution_duration != duration:
+            wanted.append(("executionduration", str(duration)))
+        if submission.destruction is not None:
+            asked = parse_time(submission.destruction)
+            if job.destruction is None or abs((job.destruction - asked).total_seconds()) > 1:
+                wanted.append(("destruction", format_time(asked)))
+        if not wanted:
+            return job
+        try:
+            for resource, value in wanted:
+                await self._post(url, resource, (resource.upper(), value), deadline)
+            return await self._read(url, deadline)
+        except BackendError as error:
+            self._log.warning("%s keeps its own limits: %s", url, error)
+            return job
+
+    async def _post(self, url: str, resource: str, field: tuple[str, str], deadline: Deadline) -> None:
+        answer = await self._http.change("POST", f"{url}/{resource}", form=[field], deadline=deadline)
+        self._documents.check_accepted(answer)
+
+    async def _read(self, url: str, deadline: Deadline) -> Job:
+        return await self._job(await self._http.get(url, deadline=deadline), url)
+
+    async def _job(self, answer: Answer, url: str) -> Job:
+        job = await self._documents.parse(answer, parse_job, answer.url.partition("?")[0])
+        expected = unquote(urlsplit(url).path.rpartition("/")[2])
+        if self._settings.job_id_in_url and job.job_id != expected:
+            raise self._http.error(BackendFailedError, answer, f"the document is of job {job.job_id!r}")
+        return job
+
+    def _ref_url(self, ref: JobRef, list_url: str) -> str:
+        if ref.url is None or not ref.url.startswith(_HTTP):
+            return f"{list_url}/{quote(ref.job_id, safe='')}"
+        return _job_url(self._http.own_url(ref.url))
+
+    def _may_fetch(self, url: str) -> bool:
+        """Whether a link of a result may be followed: to the own origin or a host of ``result_hosts``."""
+        if not url.startswith(_HTTP):
+            return False
+        own = self._http.own_url(url)
+        return self._http.is_own(own) or urlsplit(own).netloc.lower() in self._settings.result_hosts
+
+    async def _fetch(self, url: str, deadline: Deadline, max_bytes: int) -> Answer:
+        hosts = self._settings.result_hosts
+        return await self._http.get(url, deadline=deadline, max_bytes=max_bytes, hosts=hosts)
+
+
+def _job_url(url: str) -> str:
+    """The URL of a job as its resources begin with it: without query and trailing slash."""
+    return url.partition("#")[0].partition("?")[0].rstrip("/")

@@ -1,0 +1,271 @@
+"""What every back end must do, the fake one like those that speak to real servers.
+
+A subclass gives the fixture ``bench``.
+"""
+
+import asyncio
+import json
+import time
+from abc import ABC, abstractmethod
+
+import pytest
+
+from lsst.ts.ocps.client.base import Backend, CreatedJob, Submission
+from lsst.ts.ocps.client.errors import BackendUnavailableError, JobNotFoundError, RequestRefusedError
+from lsst.ts.ocps.uws.jobs import Job
+from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
+from lsst.ts.ocps.uws.run_id import new_run_id
+
+__all__ = ["VALUE", "BackendBench", "BackendContract", "finished", "reached", "run_id"]
+
+P = ExecutionPhase
+LONG = 30.0
+"""Far longer than anything here takes (s)."""
+
+VALUE = json.dumps({"answer": 42, "text": "é <&>"})
+"""Content of the result ``result.json`` of a job that succeeds."""
+
+
+class BackendBench(ABC):
+    """A back end, and jobs for it."""
+
+    backend: Backend
+
+    @abstractmethod
+    def open_another(self) -> Backend:
+        """A second back end that speaks to the same service; the caller closes it."""
+
+    @abstractmethod
+    def submission(
+        self,
+        *,
+        duration: float = 0.0,
+        fail: str = "",
+        refuse: bool = False,
+        extra: tuple[tuple[str, str], ...] = (),
+        execution_duration: int | None = None,
+    ) -> Submission:
+        """A job that takes ``duration`` (s) and then succeeds, or fails with a message.
+
+        Parameters
+        ----------
+        refuse
+            Whether the service must refuse it.
+        extra
+            Further parameters; the names ``text`` (repeatable) may be used.
+        """
+
+    async def create(self, **options: object) -> CreatedJob:
+        return await self.backend.create(self.submission(**options))  # type: ignore[arg-type]
+
+    async def run(self, **options: object) -> CreatedJob:
+        created = await self.create(**options)
+        await self.backend.start(created.url)
+        return created
+
+
+async def finished(backend: Backend, url: str) -> Job:
+    """A job when it has ended, followed as a tracker follows it."""
+    async with asyncio.timeout(LONG):
+        job = await backend.read(url)
+        while job.phase not in FINAL:
+            job = await backend.wait(url, phase=job.phase, seconds=5)
+            if not backend.wait_blocks:
+                await asyncio.sleep(0.02)
+        return job
+
+
+async def reached(backend: Backend, url: str, phase: ExecutionPhase) -> Job:
+    async with asyncio.timeout(LONG):
+        while (job := await backend.read(url)).phase != phase:
+            assert job.phase not in FINAL, job
+            await asyncio.sleep(0.02)
+        return job
+
+
+class BackendContract:
+    """The suite."""
+
+    async def test_a_new_job_is_pending_and_holds_what_was_sent(self, bench: BackendBench) -> None:
+        submission = bench.submission(extra=(("text", "a"), ("text", "b é <&> \n \"'"), ("text", "")))
+        created = await bench.backend.create(submission)
+        job = created.job
+        assert job.phase is P.PENDING
+        assert job.run_id == submission.run_id
+        assert created.url.startswith("http")
+        assert "?" not in created.url
+        assert created.url.rpartition("/")[2] == job.job_id
+        assert job.creation_time is not None
+        assert (job.start_time, job.end_time, job.results, job.error) == (None, None, (), None)
+        sent = [value for name, value in submission.parameters if name == "text"]
+        assert [one.value for one in job.parameters if one.name.lower() == "text"] == sent
+        assert await bench.backend.read(created.url) == job
+
+    async def test_a_job_waits_until_it_is_started(self, bench: BackendBench) -> None:
+        created = await bench.create()
+        assert (await bench.backend.wait(created.url, phase=P.PENDING, seconds=1)).phase is P.PENDING
+
+    async def test_a_job_succeeds_and_gives_its_results(self, bench: BackendBench) -> None:
+        created = await bench.run(duration=0.1)
+        job = await finished(bench.backend, created.url)
+        assert job.phase is P.COMPLETED
+        assert job.error is None
+        assert job.start_time is not None
+        assert job.end_time is not None
+        assert job.start_time <= job.end_time
+        (result,) = (one for one in job.results if one.result_id == "result.json")
+        data = await bench.backend.fetch(created.url, "result.json", result.url, max_bytes=10_000)
+        assert json.loads(data) == json.loads(VALUE)
+        assert await bench.backend.fetch(created.url, "result.json", None, max_bytes=10_000) == data
+
+    async def test_a_job_fails_and_says_why(self, bench: BackendBench) -> None:
+        created = await bench.run(fail="no such image: x.fits")
+        job = await finished(bench.backend, created.url)
+        assert job.phase is P.ERROR
+        assert job.error is not None
+        assert job.error.message == "no such image: x.fits"
+
+    async def test_waiting_ends_with_the_phase(self, bench: BackendBench) -> None:
+        created = await bench.run(duration=0.5)
+        await reached(bench.backend, created.url, P.EXECUTING)
+        begin = time.monotonic()
+        job = await bench.backend.wait(created.url, phase=P.EXECUTING, seconds=LONG)
+        assert job.phase is P.COMPLETED
+        assert time.monotonic() - begin < LONG / 2
+
+    async def test_waiting_for_another_phase_than_the_present_one_does_not_wait(
+        self, bench: BackendBench
+    ) -> None:
+        created = await bench.create()
+        begin = time.monotonic()
+        job = await bench.backend.wait(created.url, phase=P.EXECUTING, seconds=LONG)
+        assert job.phase is P.PENDING
+        assert time.monotonic() - begin < LONG / 2
+
+    async def test_control_calls_are_not_held_up_by_waiting(self, bench: BackendBench) -> None:
+        created = await bench.run(duration=LONG)
+        await reached(bench.backend, created.url, P.EXECUTING)
+        waiting = asyncio.create_task(bench.backend.wait(created.url, phase=P.EXECUTING, seconds=LONG))
+        await asyncio.sleep(0.05)
+        await bench.backend.abort(created.url)
+        async with asyncio.timeout(LONG / 2):
+            assert (await waiting).phase is P.ABORTED
+
+    async def test_a_running_job_is_aborted(self, bench: BackendBench) -> None:
+        created = await bench.run(duration=LONG)
+        await reached(bench.backend, created.url, P.EXECUTING)
+        await bench.backend.abort(created.url)
+        job = await finished(bench.backend, created.url)
+        assert job.phase is P.ABORTED
+        assert job.end_time is not None
+
+    async def test_a_job_is_aborted_before_it_was_started(self, bench: BackendBench) -> None:
+        created = await bench.create()
+        await bench.backend.abort(created.url)
+        assert (await finished(bench.backend, created.url)).phase is P.ABORTED
+
+    async def test_aborting_what_has_ended_changes_nothing(self, bench: BackendBench) -> None:
+        created = await bench.run()
+        before = await finished(bench.backend, created.url)
+        await bench.backend.abort(created.url)
+        assert await bench.backend.read(created.url) == before
+
+    async def test_a_job_is_not_started_twice(self, bench: BackendBench) -> None:
+        created = await bench.run(duration=LONG)
+        with pytest.raises(RequestRefusedError, match=bench.backend.name):
+            await bench.backend.start(created.url)
+        await bench.backend.abort(created.url)
+        await finished(bench.backend, created.url)
+        with pytest.raises(RequestRefusedError):
+            await bench.backend.start(created.url)
+
+    async def test_a_deleted_job_is_gone_and_may_be_deleted_again(self, bench: BackendBench) -> None:
+        created = await bench.run(duration=LONG)
+        await bench.backend.delete(created.url)
+        with pytest.raises(JobNotFoundError):
+            await bench.backend.read(created.url)
+        await bench.backend.delete(created.url)
+
+    async def test_an_unknown_job_is_not_found(self, bench: BackendBench) -> None:
+        created = await bench.create()
+        url = f"{created.url}0000000"
+        with pytest.raises(JobNotFoundError) as caught:
+            await bench.backend.read(url)
+        assert caught.value.status == 404
+        assert url.partition("//")[2].partition("/")[2] in str(caught.value)
+        with pytest.raises(JobNotFoundError):
+            await bench.backend.start(url)
+        with pytest.raises(JobNotFoundError):
+            await bench.backend.abort(url)
+        with pytest.raises(JobNotFoundError):
+            await bench.backend.wait(url, phase=P.QUEUED, seconds=1)
+
+    async def test_jobs_are_listed_the_newest_first(self, bench: BackendBench) -> None:
+        created = []
+        for _ in range(3):
+            created.append(await bench.create())
+            await asyncio.sleep(0.002)  # times of creation are told to the millisecond
+        payload = bench.submission().payload
+        listed = {ref.job_id: ref for ref in await bench.backend.list_jobs(payload)}
+        for one in created:
+            ref = listed[one.job.job_id]
+            assert (ref.url, ref.phase, ref.run_id) == (one.url, P.PENDING, one.job.run_id)
+        newest = await bench.backend.list_jobs(payload, last=2)
+        assert [ref.job_id for ref in newest] == [one.job.job_id for one in reversed(created[1:])]
+
+    async def test_a_submission_that_is_wrong_is_refused(self, bench: BackendBench) -> None:
+        with pytest.raises(RequestRefusedError, match=bench.backend.name):
+            await bench.create(refuse=True)
+
+    async def test_limits_are_asked_for(self, bench: BackendBench) -> None:
+        created = await bench.create(execution_duration=77)
+        assert created.job.execution_duration == 77
+
+    async def test_a_result_that_is_too_large_or_not_there_is_refused(self, bench: BackendBench) -> None:
+        created = await bench.run()
+        (result,) = [
+            one
+            for one in (await finished(bench.backend, created.url)).results
+            if one.result_id == "result.json"
+        ]
+        with pytest.raises(RequestRefusedError, match="larger than 5 bytes"):
+            await bench.backend.fetch(created.url, "result.json", result.url, max_bytes=5)
+        with pytest.raises(RequestRefusedError):
+            await bench.backend.fetch(created.url, "nothing.json", None, max_bytes=5)
+
+    async def test_a_second_connection_sees_the_same_jobs(self, bench: BackendBench) -> None:
+        created = await bench.create()
+        other = bench.open_another()
+        try:
+            assert await other.read(created.url) == created.job
+        finally:
+            await other.aclose()
+        assert await bench.backend.read(created.url) == created.job
+
+    async def test_a_probe_finds_the_service(self, bench: BackendBench) -> None:
+        assert (await bench.backend.probe()).version == "1.1"
+        assert (await bench.backend.probe()).version == "1.1"
+
+    async def test_many_jobs_run_at_once(self, bench: BackendBench) -> None:
+        created = await asyncio.gather(*(bench.run() for _ in range(20)))
+        ended = await asyncio.gather(*(finished(bench.backend, one.url) for one in created))
+        assert [job.phase for job in ended] == [P.COMPLETED] * 20
+        assert len({job.job_id for job in ended}) == 20
+
+    async def test_calls_under_way_end_when_the_back_end_is_closed(self, bench: BackendBench) -> None:
+        created = await bench.create()
+        other = bench.open_another()
+        waiting = asyncio.create_task(other.wait(created.url, phase=P.PENDING, seconds=LONG))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        await other.aclose()
+        async with asyncio.timeout(LONG / 2):
+            with pytest.raises(BackendUnavailableError, match="closed"):
+                await waiting
+        with pytest.raises(BackendUnavailableError, match="closed"):
+            await other.read(created.url)
+        await other.aclose()
+
+
+def run_id() -> str:
+    return new_run_id("test", 1)

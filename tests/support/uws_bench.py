@@ -1,0 +1,56 @@
+"""`UwsBackend` against the small server of the tests."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from typing_extensions import override
+
+from lsst.ts.ocps.client.base import Submission
+from lsst.ts.ocps.client.settings import UwsSettings
+from lsst.ts.ocps.client.uws import UwsBackend
+
+from .backend_contract import VALUE, BackendBench, run_id
+from .uws_server import UwsServer
+
+__all__ = ["ServerBench", "server_bench"]
+
+
+class ServerBench(BackendBench):
+    """A back end and the server that it speaks to."""
+
+    def __init__(self, server: UwsServer, **settings: Any) -> None:
+        self.server = server
+        self.settings = UwsSettings.model_validate({"url": server.url, **settings})
+        self.backend: UwsBackend = self.open_another()
+
+    @override
+    def open_another(self) -> UwsBackend:
+        return UwsBackend("test-server", self.settings)
+
+    @override
+    def submission(
+        self,
+        *,
+        duration: float = 0.0,
+        fail: str = "",
+        refuse: bool = False,
+        extra: tuple[tuple[str, str], ...] = (),
+        execution_duration: int | None = None,
+    ) -> Submission:
+        pairs = (("duration", str(duration)), ("fail", fail), ("value", VALUE), *extra)
+        if refuse:
+            pairs = (*pairs, ("refuse", "1"))
+        return Submission(
+            payload="sleep", run_id=run_id(), parameters=pairs, execution_duration=execution_duration
+        )
+
+
+@asynccontextmanager
+async def server_bench(**settings: Any) -> AsyncIterator[ServerBench]:
+    async with UwsServer() as server:
+        bench = ServerBench(server, **settings)
+        try:
+            yield bench
+        finally:
+            await bench.backend.aclose()

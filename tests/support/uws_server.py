@@ -1,0 +1,369 @@
+"""A small but true UWS 1.1 server, which misbehaves on request.
+
+It is written from the standard alone and shares no code with the package that is tested. Parameters drive its
+jobs: ``duration`` (s), ``fail`` (message; ends in ERROR), ``value`` (content of the result ``result.json``).
+"""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qsl, urlsplit
+from xml.sax.saxutils import escape, quoteattr
+
+__all__ = ["Reply", "Request", "UwsServer", "drop", "html", "redirect", "status", "text"]
+
+_HEAD = (
+    'xmlns:uws="http://www.ivoa.net/xml/UWS/v1.0" xmlns:xlink="http://www.w3.org/1999/xlink" '
+    'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+)
+_FINAL = {"COMPLETED", "ERROR", "ABORTED", "ARCHIVED"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client sent."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    form: list[tuple[str, str]]
+    headers: dict[str, str]
+
+    def field(self, name: str) -> str | None:
+        """A field of the form, by its name in any case."""
+        return next((value for key, value in self.form if key.upper() == name), None)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server answers."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    kind: str = "application/xml"
+    claimed: int | None = None
+    """Content-Length, if another than the true one."""
+
+    closes: bool = False
+    """Whether the connection ends with this; with status 0 there is nothing else."""
+
+
+Behaviour = Callable[[Request], Awaitable[Reply | None]]
+"""What is done instead of the true answer; None: nothing, the true answer follows."""
+
+
+def status(code: int, body: str = "", kind: str = "text/plain") -> Behaviour:
+    async def behave(_: Request) -> Reply:
+        return Reply(code, body.encode(), kind=kind)
+
+    return behave
+
+
+def text(body: str, kind: str = "application/xml") -> Behaviour:
+    return status(200, body, kind)
+
+
+def html(title: str, content: str = "") -> Behaviour:
+    return text(f"<!DOCTYPE html><html><head><title>{title}</title></head>{content}</html>", "text/html")
+
+
+def redirect(location: str, code: int = 302) -> Behaviour:
+    async def behave(_: Request) -> Reply:
+        return Reply(code, headers=(("Location", location),))
+
+    return behave
+
+
+def drop() -> Behaviour:
+    async def behave(_: Request) -> Reply:
+        return Reply(0, closes=True)
+
+    return behave
+
+
+@dataclass
+class _Job:
+    job_id: str
+    payload: str
+    form: list[tuple[str, str]]
+    phase: str = "PENDING"
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: datetime | None = None
+    ended: datetime | None = None
+    duration: int = 600
+    destruction: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(days=1))
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    def value(self, name: str) -> str | None:
+        return next((value for key, value in self.form if key == name), None)
+
+    def change(self, phase: str) -> None:
+        self.phase = phase
+        if phase == "EXECUTING":
+            self.started = datetime.now(UTC)
+        if phase in _FINAL:
+            self.ended = datetime.now(UTC)
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class UwsServer:
+    """The server; ``async with`` starts and stops it."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.blocks = True
+        """Whether WAIT is honoured."""
+
+        self.takes_limits = True
+        """Whether a creation may set execution duration and destruction."""
+
+        self.location = "{url}"
+        """How the URL of a new job is given: ``{url}`` absolute, ``{path}`` relative to the host."""
+
+        self.payloads = {"sleep"}
+        self.jobs: dict[str, _Job] = {}
+        self._behaviours: list[tuple[str, str, Behaviour]] = []
+        self._numbers = itertools.count(1)
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._arrival = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in (*self._tasks, *(job.task for job in self.jobs.values() if job.task)):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def misbehave(self, method: str, ending: str, *behaviours: Behaviour) -> None:
+        """Have the next requests of a method to a path that ends so answered otherwise, one for each."""
+        self._behaviours += [(method, ending, behaviour) for behaviour in behaviours]
+
+    def sent(self, method: str, ending: str = "") -> list[Request]:
+        """The requests that came in."""
+        return [one for one in self.requests if one.method == method and one.path.endswith(ending)]
+
+    async def received(self, number: int) -> None:
+        """Return when so many requests have come in."""
+        async with asyncio.timeout(30):
+            while len(self.requests) < number:
+                self._arrival = asyncio.Event()
+                await self._arrival.wait()
+
+    def force(self, job_id: str, phase: str) -> None:
+        self.jobs[job_id].change(phase)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while (request := await _read_request(reader)) is not None:
+                self.requests.append(request)
+                self._arrival.set()
+                reply = await self._misbehaviour(request) or await self._answer(request)
+                if reply.status:
+                    writer.write(_head(reply) + reply.body)
+                    await writer.drain()
+                if reply.closes:
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _misbehaviour(self, request: Request) -> Reply | None:
+        for entry in self._behaviours:
+            method, ending, behaviour = entry
+            if method == request.method and request.path.endswith(ending):
+                self._behaviours.remove(entry)
+                return await behaviour(request)
+        return None
+
+    async def _answer(self, request: Request) -> Reply:
+        match request.path.strip("/").split("/"):
+            case ["availability"]:
+                space = "http://www.ivoa.net/xml/VOSIAvailability/v1.0"
+                body = f'<a:availability xmlns:a="{space}"><a:available>true</a:available></a:availability>'
+                return Reply(body=body.encode())
+            case ["capabilities"]:
+                space = "http://www.ivoa.net/xml/VOSICapabilities/v1.0"
+                standard = '<capability standardID="ivo://ivoa.net/std/UWS#rest-1.1"/>'
+                return Reply(body=f'<v:capabilities xmlns:v="{space}">{standard}</v:capabilities>'.encode())
+            case [payload, "async"] if payload in self.payloads:
+                return (
+                    self._create(payload, request)
+                    if request.method == "POST"
+                    else self._list(payload, request)
+                )
+            case [payload, "async", job_id, *rest] if job_id in self.jobs and payload in self.payloads:
+                return await self._job(self.jobs[job_id], rest, request)
+        return Reply(404, b"UsageError: not found", kind="text/plain")
+
+    def _url(self, job: _Job, *rest: str) -> str:
+        return "/".join((self.url, job.payload, "async", job.job_id, *rest))
+
+    def _create(self, payload: str, request: Request) -> Reply:
+        if request.field("REFUSE"):
+            return Reply(400, b"UsageError: refused as asked", kind="text/plain")
+        control = {"RUNID", "PHASE", "EXECUTIONDURATION", "DESTRUCTION"}
+        job = _Job(str(next(self._numbers)), payload, request.form)
+        if self.takes_limits:
+            self._set_limits(job, request)
+        self.jobs[job.job_id] = job
+        job.form = [pair for pair in request.form if pair[0].upper() not in control - {"RUNID"}]
+        url = self._url(job)
+        return Reply(303, headers=(("Location", self.location.format(url=url, path=urlsplit(url).path)),))
+
+    def _set_limits(self, job: _Job, request: Request) -> None:
+        if duration := request.field("EXECUTIONDURATION"):
+            job.duration = int(duration)
+        if destruction := request.field("DESTRUCTION"):
+            job.destruction = datetime.fromisoformat(destruction)
+
+    def _list(self, payload: str, request: Request) -> Reply:
+        mine = (job for job in self.jobs.values() if job.payload == payload)
+        jobs = sorted(mine, key=lambda job: job.created, reverse=True)
+        if "LAST" in request.query:
+            jobs = jobs[: int(request.query["LAST"])]
+        refs = "".join(
+            f'<uws:jobref id="{job.job_id}" xlink:href="{self._url(job)}"><uws:phase>{job.phase}</uws:phase>'
+            f"{_run_id(job)}<uws:creationTime>{_time(job.created)}</uws:creationTime></uws:jobref>"
+            for job in jobs
+        )
+        return Reply(body=f'<uws:jobs {_HEAD} version="1.1">{refs}</uws:jobs>'.encode())
+
+    async def _job(self, job: _Job, rest: list[str], request: Request) -> Reply:
+        if request.method == "GET":
+            return await self._read(job, rest, request)
+        see = Reply(303, headers=(("Location", self._url(job)),))
+        match request.method, rest:
+            case "DELETE", []:
+                self._abort(job)
+                del self.jobs[job.job_id]
+                return Reply(303, headers=(("Location", f"{self.url}/{job.payload}/async"),))
+            case "POST", ["phase"]:
+                return self._set_phase(job, request) or see
+            case "POST", ["executionduration" | "destruction"]:
+                self._set_limits(job, request)
+                return see
+            case _:
+                return Reply(405, b"UsageError: not for this resource", kind="text/plain")
+
+    async def _read(self, job: _Job, rest: list[str], request: Request) -> Reply:
+        match rest:
+            case []:
+                if "WAIT" in request.query and self.blocks:
+                    await self._wait(job, request)
+                return Reply(body=self._document(job).encode())
+            case ["results", "result.json"] if job.phase == "COMPLETED":
+                return Reply(body=(job.value("value") or "{}").encode(), kind="application/json")
+            case ["error"] if job.phase == "ERROR":
+                return Reply(body=f"Error: {job.value('fail')}\n\nmore".encode(), kind="text/plain")
+        return Reply(404, b"UsageError: not found", kind="text/plain")
+
+    async def _wait(self, job: _Job, request: Request) -> None:
+        waits = {"PENDING", "QUEUED", "EXECUTING"}
+        if job.phase in waits and request.query.get("PHASE", job.phase) == job.phase:
+            try:
+                async with asyncio.timeout(int(request.query["WAIT"])):
+                    await job.changed.wait()
+            except TimeoutError:
+                pass
+
+    def _set_phase(self, job: _Job, request: Request) -> Reply | None:
+        if request.field("PHASE") == "ABORT":
+            self._abort(job)
+            return None
+        if job.phase not in {"PENDING", "HELD"}:
+            return Reply(403, f"UsageError: job is {job.phase}".encode(), kind="text/plain")
+        job.change("QUEUED")
+        job.task = asyncio.create_task(self._run(job))
+        return None
+
+    def _abort(self, job: _Job) -> None:
+        if job.task:
+            job.task.cancel()
+        if job.phase not in _FINAL:
+            job.change("ABORTED")
+
+    async def _run(self, job: _Job) -> None:
+        job.change("EXECUTING")
+        await asyncio.sleep(float(job.value("duration") or 0))
+        job.change("ERROR" if job.value("fail") else "COMPLETED")
+
+    def _document(self, job: _Job) -> str:
+        parameters = "".join(
+            f"<uws:parameter id={quoteattr(name)}>{escape(value)}</uws:parameter>"
+            for name, value in job.form
+            if name.upper() != "RUNID"
+        )
+        results, error = "", ""
+        if job.phase == "COMPLETED":
+            link = quoteattr(self._url(job, "results", "result.json"))
+            results = f'<uws:result id="result.json" xlink:href={link} mime-type="application/json"/>'
+        if job.phase == "ERROR":
+            message = f"<uws:message>{escape(job.value('fail') or '')}</uws:message>"
+            error = f'<uws:errorSummary type="fatal" hasDetail="true">{message}</uws:errorSummary>'
+        return (
+            f'<uws:job {_HEAD} version="1.1"><uws:jobId>{job.job_id}</uws:jobId>{_run_id(job)}'
+            f'<uws:ownerId xsi:nil="true"/><uws:phase>{job.phase}</uws:phase><uws:quote xsi:nil="true"/>'
+            f"<uws:creationTime>{_time(job.created)}</uws:creationTime>{_stamp('startTime', job.started)}"
+            f"{_stamp('endTime', job.ended)}<uws:executionDuration>{job.duration}</uws:executionDuration>"
+            f"{_stamp('destruction', job.destruction)}<uws:parameters>{parameters}</uws:parameters>"
+            f"<uws:results>{results}</uws:results>{error}</uws:job>"
+        )
+
+
+def _time(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _stamp(name: str, time: datetime | None) -> str:
+    return f"<uws:{name}>{_time(time)}</uws:{name}>" if time else f'<uws:{name} xsi:nil="true"/>'
+
+
+def _run_id(job: _Job) -> str:
+    run_id = job.value("RUNID")
+    return f"<uws:runId>{escape(run_id)}</uws:runId>" if run_id else ""
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Request | None:
+    line = await reader.readline()
+    if not line:
+        return None
+    method, target, _ = line.decode("ascii").split()
+    headers = {}
+    while (line := await reader.readline()).strip():
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.strip().lower()] = value.strip()
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    parts = urlsplit(target)
+    form = parse_qsl(body.decode("ascii"), keep_blank_values=True, encoding="utf-8")
+    return Request(method, parts.path, dict(parse_qsl(parts.query)), form, headers)
+
+
+def _head(reply: Reply) -> bytes:
+    length = len(reply.body) if reply.claimed is None else reply.claimed
+    fixed = (("Content-Type", reply.kind), ("Content-Length", str(length)))
+    lines = [f"{name}: {value}" for name, value in (*reply.headers, *fixed)]
+    return "\r\n".join((f"HTTP/1.1 {reply.status} Whatever", *lines, "", "")).encode("latin-1")

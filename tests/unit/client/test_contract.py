@@ -1,0 +1,108 @@
+"""The fake back end and the real client keep the same contract."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from typing_extensions import override
+
+from lsst.ts.ocps.client.base import Submission
+from lsst.ts.ocps.client.testing import FakeBackend, FakeService, Script
+from lsst.ts.ocps.uws.phases import ExecutionPhase
+from support.backend_contract import VALUE, BackendBench, BackendContract, run_id
+from support.uws_bench import ServerBench, server_bench
+
+pytestmark = pytest.mark.asyncio
+
+
+class FakeBench(BackendBench):
+    """The fake, and jobs for it."""
+
+    def __init__(self) -> None:
+        self.service = FakeService(self._script)
+        self.backend = self.open_another()
+
+    @override
+    def open_another(self) -> FakeBackend:
+        return FakeBackend("fake", self.service)
+
+    @override
+    def submission(
+        self,
+        *,
+        duration: float = 0.0,
+        fail: str = "",
+        refuse: bool = False,
+        extra: tuple[tuple[str, str], ...] = (),
+        execution_duration: int | None = None,
+    ) -> Submission:
+        pairs = (("duration", str(duration)), ("fail", fail), ("refuse", "1" if refuse else ""), *extra)
+        return Submission(
+            payload="sleep", run_id=run_id(), parameters=pairs, execution_duration=execution_duration
+        )
+
+    @staticmethod
+    def _script(submission: Submission) -> Script:
+        given = dict(submission.parameters)
+        if given["refuse"]:
+            raise ValueError("refused as asked")
+        outcome = ExecutionPhase.ERROR if given["fail"] else ExecutionPhase.COMPLETED
+        results = {"result.json": VALUE.encode()}
+        return Script(
+            duration=float(given["duration"]), outcome=outcome, results=results, error=given["fail"]
+        )
+
+
+class TestFakeBackend(BackendContract):
+    @pytest_asyncio.fixture
+    async def bench(self) -> AsyncIterator[FakeBench]:
+        bench = FakeBench()
+        yield bench
+        await bench.backend.aclose()
+        await bench.service.aclose()
+
+
+class TestUwsBackend(BackendContract):
+    @pytest_asyncio.fixture
+    async def bench(self) -> AsyncIterator[ServerBench]:
+        async with server_bench() as bench:
+            yield bench
+
+
+class TestUwsBackendWithoutBlocking(BackendContract):
+    """A server of UWS 1.0, or one that claims 1.1 and ignores WAIT."""
+
+    @pytest_asyncio.fixture
+    async def bench(self) -> AsyncIterator[ServerBench]:
+        async with server_bench() as bench:
+            bench.server.blocks = False
+            yield bench
+
+    @override
+    async def test_waiting_ends_with_the_phase(self, bench: BackendBench) -> None:
+        created = await bench.run(duration=30)
+        phases = [(await bench.backend.wait(created.url, phase=p, seconds=30)).phase for p in ExecutionPhase]
+        assert set(phases) <= {"QUEUED", "EXECUTING"}
+
+    @override
+    async def test_control_calls_are_not_held_up_by_waiting(self, bench: BackendBench) -> None:
+        created = await bench.run(duration=30)
+        await bench.backend.abort(created.url)
+        job = await bench.backend.wait(created.url, phase=ExecutionPhase.EXECUTING, seconds=30)
+        assert job.phase == "ABORTED"
+
+    @override
+    async def test_calls_under_way_end_when_the_back_end_is_closed(self, bench: BackendBench) -> None:
+        await bench.backend.aclose()
+        await bench.backend.aclose()
+
+
+class TestUwsBackendOfAServerThatIgnoresLimits(BackendContract):
+    """Limits given at creation are ignored, and URLs of new jobs are relative and carry a query."""
+
+    @pytest_asyncio.fixture
+    async def bench(self) -> AsyncIterator[ServerBench]:
+        async with server_bench() as bench:
+            bench.server.takes_limits = False
+            bench.server.location = "{path}?PHASE=RUN"
+            yield bench
