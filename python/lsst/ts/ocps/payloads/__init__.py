@@ -1,0 +1,1 @@
+"""Payload definitions and the parameter codec, shared by the CSC and the service."""

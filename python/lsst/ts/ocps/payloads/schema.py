@@ -1,0 +1,212 @@
+"""What a payload definition file may say (design section 7)."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from .json_schema import Problem, Validator, compile_validator, schema_problems
+from .kinds import Kind, kind_of, lookup
+from .template import parse_argument
+
+__all__ = ["ApiServerSpec", "DepositSpec", "PayloadDefinition", "RunSpec"]
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_JOB_VARIABLES = frozenset({"JOB_ID", "RUN_ID", "JOB_DIR", "JOB_OUTPUT_DIR"})
+_MISSING = object()
+_SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("a payload name is 1 to 63 characters of a-z, 0-9 and inner hyphens")
+    return name
+
+
+def _check_argument(argument: str) -> str:
+    parse_argument(argument)
+    if "\0" in argument:
+        raise ValueError("contains U+0000, which no argument can carry")
+    return argument
+
+
+def _check_environment(environment: dict[str, str]) -> dict[str, str]:
+    for name, value in environment.items():
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a variable (A-Z, a-z, 0-9 and _)")
+        if name in _JOB_VARIABLES:
+            raise ValueError(f"{name} is set for every job and cannot be set here")
+        if "\0" in value:
+            raise ValueError(f"the value of {name} contains U+0000")
+    return environment
+
+
+def _check_outputs(outputs: str) -> str:
+    path = PurePosixPath(outputs)
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in outputs:
+        raise ValueError("this is a folder below the job's directory, such as out")
+    return outputs
+
+
+def _check_parameters(schema: dict[str, Any]) -> dict[str, Any]:
+    _refuse(schema_problems(schema, ""))
+    return {**schema, "additionalProperties": False}
+
+
+def _check_destruction(destruction: timedelta) -> timedelta:
+    if destruction <= timedelta(0):
+        raise ValueError("a job cannot be destroyed before it is created")
+    return destruction
+
+
+def _refuse(problems: list[Problem]) -> None:
+    """Report problems that are deeper than the field; `.catalogue` takes them apart again."""
+    if problems:
+        text = "; ".join(f"{path.removeprefix('.')}: {reason}" for path, _, reason in problems)
+        raise PydanticCustomError("definition", "{text}", {"text": text, "problems": problems})
+
+
+_Environment = Annotated[dict[str, str], AfterValidator(_check_environment)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DepositSpec(_Model):
+    """Where the CSC puts the results of a run."""
+
+    location: str
+    """Directory or S3 prefix."""
+
+    include: tuple[str, ...] = ("*",)
+    """Patterns of the result names to deposit."""
+
+
+class RunSpec(_Model):
+    """How the service runs the payload."""
+
+    command: tuple[Annotated[str, AfterValidator(_check_argument)], ...] = Field(min_length=1)
+    """Argument list; ``{name}`` stands for a parameter, ``{{`` and ``}}`` for braces. Never given to a
+    shell. A first argument ``python`` is the interpreter that runs the service."""
+
+    environment: _Environment = {}
+    """Variables of the job, verbatim, in addition to the few that every job gets."""
+
+    allow_dash: tuple[str, ...] = ()
+    """Parameters that may begin with "-" although they are a whole argument."""
+
+    executor: str = "local"
+    cpus: float = Field(default=1, gt=0, allow_inf_nan=False, strict=True)
+    memory: ByteSize | None = None
+    outputs: Annotated[str, AfterValidator(_check_outputs)] = "out"
+    """Folder below the job's directory that the payload writes its results into."""
+
+
+class ApiServerSpec(_Model):
+    """How a back end of the JSON dialect runs the payload; parameters travel as environment variables."""
+
+    command: str = Field(min_length=1)
+    """One line for the server; it has no placeholders."""
+
+    url: str = ""
+    commit_ref: str = ""
+    environment: _Environment = {}
+
+
+class PayloadDefinition(_Model):
+    """A configured, named thing that can be run."""
+
+    name: Annotated[str, AfterValidator(_check_name)]
+    description: str
+    parameters: Annotated[dict[str, Any], AfterValidator(_check_parameters)] = Field(
+        default_factory=lambda: {"type": "object", "properties": {}, "additionalProperties": False}
+    )
+    """JSON Schema 2020-12 of the parameters object; the rules are in `.json_schema`."""
+
+    expected_duration: float = Field(default=600, gt=0, allow_inf_nan=False, strict=True)
+    """How long a run usually takes (s); the timeout of the first acknowledgement."""
+
+    execution_duration: int = Field(default=3600, ge=0, strict=True)
+    """Limit of the execution time (s); 0 = unlimited."""
+
+    destruction: Annotated[timedelta, AfterValidator(_check_destruction)] = timedelta(days=7)
+    """How long the job and its results are kept after creation."""
+
+    max_active: int | None = Field(default=None, gt=0, strict=True)
+    """How many jobs of this payload may be active at once; None: any number."""
+
+    when_busy: Literal["queue", "reject"] = "queue"
+    """What happens to a run beyond `max_active`."""
+
+    deposit: DepositSpec | None = None
+    run: RunSpec | None = None
+    api_server: ApiServerSpec | None = None
+
+    @model_validator(mode="after")
+    def _check_commands(self) -> Self:
+        _refuse([*self._run_problems(), *self._api_server_problems()])
+        return self
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """The schema of each parameter, by name."""
+        properties: Mapping[str, Any] = self.parameters.get("properties", {})
+        return properties
+
+    @cached_property
+    def kinds(self) -> Mapping[str, Kind]:
+        """How each parameter travels, by name."""
+        return {name: kind_of(schema, self.parameters) for name, schema in self.properties.items()}
+
+    @cached_property
+    def validator(self) -> Validator:
+        """The compiled schema of the parameters."""
+        return compile_validator(self.parameters)
+
+    def _always_given(self, name: str) -> bool:
+        required = name in self.parameters.get("required", ())
+        return required or lookup(self.properties[name], "default", self.parameters, _MISSING) is not _MISSING
+
+    def _run_problems(self) -> Iterator[Problem]:
+        if self.run is None:
+            return
+        known = ", ".join(self.properties) or "none"
+        shell = PurePosixPath(self.run.command[0]).name in _SHELLS
+        for index, argument in enumerate(self.run.command):
+            path = f"run.command.{index}"
+            for name in parse_argument(argument).names:
+                if index == 0:
+                    yield path, argument, "the program itself cannot be a parameter"
+                elif name not in self.properties:
+                    yield (
+                        path,
+                        argument,
+                        f"{{{name}}} is no parameter (known: {known}); write {{{{ for a brace",
+                    )
+                elif not self._always_given(name):
+                    yield (
+                        path,
+                        argument,
+                        f"{{{name}}} may be without a value: require it or give it a default",
+                    )
+                elif shell and self.run.command[index - 1].startswith("-"):
+                    yield path, argument, "a parameter must not become part of a shell script; pass it as $1"
+        for index, name in enumerate(self.run.allow_dash):
+            if name not in self.properties:
+                yield f"run.allow_dash.{index}", name, f"is no parameter (known: {known})"
+
+    def _api_server_problems(self) -> Iterator[Problem]:
+        if self.api_server is None:
+            return
+        command = self.api_server.command
+        for name in self.properties:
+            if re.search(rf"(?<!\$)\{{{name}\}}", command):
+                reason = f"has no placeholders: the parameter is the environment variable ${name}"
+                yield "api_server.command", command, reason
