@@ -1,0 +1,1 @@
+"""Run a command somewhere and tell how it ended; nothing here knows UWS, SAL or SQL."""

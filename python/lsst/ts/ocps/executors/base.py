@@ -1,0 +1,163 @@
+"""The seam between the service and whatever runs commands."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar
+
+__all__ = ["Execution", "ExecutionStatus", "Executor", "ExecutorError", "ExecutorState"]
+
+
+class ExecutorError(Exception):
+    """A command could not be handed over; nothing was started.
+
+    Parameters
+    ----------
+    message
+        What was tried and what happened.
+    transient
+        Whether the same execution may be accepted later.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
+class ExecutorState(StrEnum):
+    """What an execution is doing."""
+
+    WAITING = "waiting"
+    """Accepted, not yet running."""
+
+    RUNNING = "running"
+    """The command runs."""
+
+    SUCCEEDED = "succeeded"
+    """The command ended with exit code 0."""
+
+    FAILED = "failed"
+    """The command ended with another exit code, by a signal, or could not be run."""
+
+    CANCELLED = "cancelled"
+    """Ended because `Executor.cancel` was asked for."""
+
+    TIMED_OUT = "timed_out"
+    """Ended by the executor at the time limit."""
+
+    UNKNOWN = "unknown"
+    """Nothing is known now. Absence of news is not news: never an end."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the execution has ended."""
+        return self not in {ExecutorState.WAITING, ExecutorState.RUNNING, ExecutorState.UNKNOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One command to run."""
+
+    key: str
+    """The caller's own unique key (``[A-Za-z0-9_-]``); executors find an execution again by it."""
+
+    command: tuple[str, ...]
+    """Argument list; never given to a shell."""
+
+    directory: Path
+    """Working directory, existing, absolute; standard output and error are written into it as
+    ``stdout.txt`` and ``stderr.txt``."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The whole environment of the command: nothing is inherited."""
+
+    time_limit: float | None = None
+    """Longest running time (s); None: none."""
+
+    cpus: float = 1
+    """Processors asked for."""
+
+    memory: int | None = None
+    """Memory asked for (byte)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStatus:
+    """What is known of an execution."""
+
+    state: ExecutorState
+    exit_code: int | None = None
+    """Exit code of the command; minus the signal number if a signal ended it."""
+
+    message: str = ""
+    """Why it did not succeed, for people."""
+
+    start_time: datetime | None = None
+    """When the command began (UTC)."""
+
+    end_time: datetime | None = None
+    """When the command ended (UTC)."""
+
+
+Listener = Callable[[str, ExecutionStatus], None]
+"""Called in the event loop with the key and the new status, for each change; must not block."""
+
+
+class Executor(ABC):
+    """Something that runs commands.
+
+    Contract: `submit` returning means that all later news comes to the listener; `submit` raising means
+    that nothing was started. `cancel` is only a request. `attach` finds an execution of an earlier life of
+    this process again.
+    """
+
+    kind: ClassVar[str]
+    """Name of the executor in payload definitions: ``local``, ``slurm`` …"""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Make ready to submit."""
+
+    @abstractmethod
+    async def submit(self, execution: Execution) -> str:
+        """Hand over a command.
+
+        Returns
+        -------
+        str
+            The native_id, to be kept for `attach`.
+
+        Raises
+        ------
+        ExecutorError
+            If nothing was started.
+        """
+
+    @abstractmethod
+    async def attach(self, execution: Execution, native_id: str) -> ExecutionStatus:
+        """Follow again what an earlier process submitted.
+
+        Returns
+        -------
+        ExecutionStatus
+            What is known now. If it is not final, news follows through the listener. An execution of which
+            no trace is found is UNKNOWN.
+        """
+
+    @abstractmethod
+    async def status(self, key: str) -> ExecutionStatus:
+        """What is known now of an execution submitted or attached by this object."""
+
+    @abstractmethod
+    async def cancel(self, key: str) -> None:
+        """Ask for the end of an execution; harmless when it has ended or is unknown."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Stop following. Commands keep running; a later process may attach."""

@@ -1,0 +1,172 @@
+"""An executor without processes, for tests of what uses executors.
+
+It passes the same contract suite as the real ones. Known limitations: nothing is written into the directory,
+and `Execution.environment`, ``cpus`` and ``memory`` are ignored.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from typing_extensions import override
+
+from .base import Execution, ExecutionStatus, Executor, ExecutorError, ExecutorState, Listener
+
+__all__ = ["FakeCluster", "FakeExecutor"]
+
+
+@dataclass(slots=True)
+class _Entry:
+    execution: Execution
+    status: ExecutionStatus
+    listener: Listener | None = None
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+
+
+class FakeCluster:
+    """Where the commands of fake executors run; it outlives them, as real commands do.
+
+    Commands are ``("exit", CODE)``, ``("sleep", SECONDS)`` and ``("wait",)``, which runs until `finish`.
+    Anything else cannot be run.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+        self._refusals: list[ExecutorError] = []
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all executions ever accepted, in order."""
+        return tuple(self._entries)
+
+    def refuse_next(self, error: ExecutorError) -> None:
+        """Let the next submission fail."""
+        self._refusals.append(error)
+
+    def finish(self, key: str, exit_code: int = 0) -> None:
+        """End a running command."""
+        state = ExecutorState.SUCCEEDED if exit_code == 0 else ExecutorState.FAILED
+        self._end(key, state, exit_code, f"exit code {exit_code}" if exit_code else "")
+
+    def lose(self, key: str) -> None:
+        """Forget an execution altogether, as a cluster may do."""
+        for timer in self._entries.pop(key).timers:
+            timer.cancel()
+
+    def status(self, key: str) -> ExecutionStatus:
+        """What the cluster knows."""
+        entry = self._entries.get(key)
+        return (
+            entry.status
+            if entry
+            else ExecutionStatus(ExecutorState.UNKNOWN, message="no trace of it is left")
+        )
+
+    def accept(self, execution: Execution) -> str:
+        """Take an execution, or raise what `refuse_next` was given."""
+        if self._refusals:
+            raise self._refusals.pop(0)
+        if execution.key in self._entries:
+            raise ExecutorError(f"{execution.key} is being run already")
+        waiting = ExecutionStatus(ExecutorState.WAITING)
+        self._entries[execution.key] = _Entry(execution, waiting)
+        asyncio.get_running_loop().call_soon(self._begin, execution.key)
+        return f"fake-{execution.key}"
+
+    def listen(self, key: str, listener: Listener | None) -> None:
+        """Send the news of one execution to a listener."""
+        if entry := self._entries.get(key):
+            entry.listener = listener
+
+    def cancel(self, key: str) -> None:
+        """End an execution at a user's request."""
+        self._end(key, ExecutorState.CANCELLED, -15, "cancelled")
+
+    def _begin(self, key: str) -> None:
+        entry = self._entries.get(key)
+        if entry is None or entry.status.state is not ExecutorState.WAITING:
+            return
+        self._set(entry, ExecutionStatus(ExecutorState.RUNNING, start_time=datetime.now(UTC)))
+        loop = asyncio.get_running_loop()
+        match entry.execution.command:
+            case ("exit", code):
+                entry.timers.append(loop.call_later(0, self.finish, key, int(code)))
+            case ("sleep", seconds):
+                entry.timers.append(loop.call_later(float(seconds), self.finish, key))
+            case ("wait",):
+                pass
+            case _:
+                self._end(key, ExecutorState.FAILED, None, "the command cannot be run: no such command")
+                return
+        if limit := entry.execution.time_limit:
+            timed_out = (key, ExecutorState.TIMED_OUT, -15, "the time limit was reached")
+            entry.timers.append(loop.call_later(limit, self._end, *timed_out))
+
+    def _end(self, key: str, state: ExecutorState, exit_code: int | None, message: str) -> None:
+        entry = self._entries.get(key)
+        if entry is None or entry.status.state.is_final:
+            return
+        for timer in entry.timers:
+            timer.cancel()
+        start_time = entry.status.start_time
+        self._set(entry, ExecutionStatus(state, exit_code, message, start_time, datetime.now(UTC)))
+
+    @staticmethod
+    def _set(entry: _Entry, status: ExecutionStatus) -> None:
+        entry.status = status
+        if entry.listener is not None:
+            entry.listener(entry.execution.key, status)
+
+
+class FakeExecutor(Executor):
+    """Runs nothing.
+
+    Parameters
+    ----------
+    listener
+        Told of each change.
+    cluster
+        Where the executions are; give the same one to a second executor to play a restart.
+    """
+
+    kind: ClassVar[str] = "fake"
+
+    def __init__(self, listener: Listener, *, cluster: FakeCluster | None = None) -> None:
+        super().__init__(listener)
+        self.cluster = cluster or FakeCluster()
+        self._keys: set[str] = set()
+
+    @override
+    async def start(self) -> None:
+        """Nothing has to be made ready."""
+
+    @override
+    async def submit(self, execution: Execution) -> str:
+        native_id = self.cluster.accept(execution)
+        self._follow(execution.key)
+        return native_id
+
+    @override
+    async def attach(self, execution: Execution, native_id: str) -> ExecutionStatus:
+        self._follow(execution.key)
+        return self.cluster.status(execution.key)
+
+    @override
+    async def status(self, key: str) -> ExecutionStatus:
+        return self.cluster.status(key) if key in self._keys else ExecutionStatus(ExecutorState.UNKNOWN)
+
+    @override
+    async def cancel(self, key: str) -> None:
+        if key in self._keys:
+            self.cluster.cancel(key)
+
+    @override
+    async def aclose(self) -> None:
+        for key in self._keys:
+            self.cluster.listen(key, None)
+        self._keys.clear()
+
+    def _follow(self, key: str) -> None:
+        self._keys.add(key)
+        self.cluster.listen(key, self._listener)

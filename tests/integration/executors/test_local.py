@@ -1,0 +1,297 @@
+"""The local executor on real processes: the contract, and what only processes can get wrong."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from typing_extensions import override
+
+from lsst.ts.ocps.executors.base import Execution, Executor, ExecutorError, ExecutorState, Listener
+from lsst.ts.ocps.executors.launcher import ENDED, STARTED
+from lsst.ts.ocps.executors.local import LocalExecutor
+from lsst.ts.ocps.executors.traces import read_start
+from support.executor_contract import ExecutorBench, ExecutorContract, News
+from support.processes import end_commands, until
+
+
+class LocalBench(ExecutorBench):
+    grace = 0.3
+
+    @override
+    def create(self, listener: Listener) -> Executor:
+        return LocalExecutor(listener, grace=self.grace)
+
+    @override
+    def exiting(self, code: int) -> tuple[str, ...]:
+        return ("sh", "-c", f"exit {code}")
+
+    @override
+    def lasting(self, seconds: float) -> tuple[str, ...]:
+        return ("sleep", str(seconds))
+
+    @property
+    @override
+    def unrunnable(self) -> tuple[str, ...]:
+        return ("no-such-program",)
+
+    def shell(self, script: str, *, time_limit: float | None = None) -> Execution:
+        return self.execution(("sh", "-c", script), time_limit=time_limit)
+
+    def output(self, name: str, *, key: str = "1a") -> str:
+        return (self.directory / key / name).read_text()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[LocalBench]:
+    yield LocalBench(tmp_path)
+    end_commands(tmp_path)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def pid_written(path: Path) -> int:
+    await until(lambda: path.exists() and path.read_text().endswith("\n"), f"{path} is written")
+    return int(await asyncio.to_thread(path.read_text))
+
+
+class TestLocalExecutor(ExecutorContract):
+    async def test_output_goes_to_files_and_input_is_empty(self, bench: LocalBench) -> None:
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.shell("cat; echo said; echo complained >&2; pwd > where"))
+            assert (await news.end_of("1a")).state is ExecutorState.SUCCEEDED
+        assert bench.output("stdout.txt") == "said\n"
+        assert bench.output("stderr.txt") == "complained\n"
+        assert bench.output("where").strip() == str(bench.directory / "1a")
+
+    async def test_the_environment_is_what_was_given_and_nothing_else(
+        self, bench: LocalBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SECRET_OF_THE_SERVICE", "hunter2")
+        directory = bench.execution(()).directory
+        given = {"PATH": "/usr/bin:/bin", "EMPTY": "", "ODD": "a=b c\n\N{SNOWMAN}"}
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(Execution("1a", ("env", "-0"), directory, given))
+            await news.end_of("1a")
+        pairs = (entry.partition("=") for entry in bench.output("stdout.txt").split("\0") if entry)
+        assert {name: value for name, _, value in pairs} == given
+
+    async def test_arguments_never_meet_a_shell(self, bench: LocalBench) -> None:
+        arguments = ("$(touch pwned)", "; touch pwned", "`touch pwned`", "* ~ $HOME", "two\nlines", "")
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.execution(("printf", "%s|", *arguments)))
+            await news.end_of("1a")
+        assert bench.output("stdout.txt") == "".join(f"{argument}|" for argument in arguments)
+        assert not (bench.directory / "1a" / "pwned").exists()
+
+    async def test_a_signal_is_told_as_a_negative_exit_code(self, bench: LocalBench) -> None:
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.shell("kill -SEGV $$"))
+            end = await news.end_of("1a")
+        assert (end.state, end.exit_code) == (ExecutorState.FAILED, -signal.SIGSEGV)
+        assert "SIGSEGV" in end.message
+
+    async def test_cancel_lets_a_command_tidy_up(self, bench: LocalBench) -> None:
+        news = News()
+        async with bench.life(news) as executor:
+            script = "trap 'echo tidied; exit 5' TERM; echo ready > ready; while :; do sleep 0.02; done"
+            await executor.submit(bench.shell(script))
+            await until((bench.directory / "1a" / "ready").exists, "the trap is set")
+            await executor.cancel("1a")
+            end = await news.end_of("1a")
+        assert (end.state, end.exit_code) == (ExecutorState.CANCELLED, 5)
+        assert "tidied" in bench.output("stdout.txt")
+
+    async def test_a_command_that_ignores_the_request_is_killed_after_the_grace(
+        self, bench: LocalBench
+    ) -> None:
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.shell("trap '' TERM; echo > ready; while :; do sleep 0.02; done"))
+            await until((bench.directory / "1a" / "ready").exists, "the trap is set")
+            await executor.cancel("1a")
+            end = await news.end_of("1a")
+        assert (end.state, end.exit_code) == (ExecutorState.CANCELLED, -signal.SIGKILL)
+
+    async def test_cancel_ends_the_whole_process_group(self, bench: LocalBench) -> None:
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.shell("sleep 60 & echo $! > child; wait"))
+            child = await pid_written(bench.directory / "1a" / "child")
+            await executor.cancel("1a")
+            await news.end_of("1a")
+        assert not is_running(child)
+
+    async def test_a_child_is_given_the_grace_too_when_its_parent_ends_at_once(
+        self, bench: LocalBench
+    ) -> None:
+        bench.grace = 20.0
+        trap = "trap 'sleep 0.1; echo child tidied > tidied; exit' TERM"
+        child = f"{trap}; echo > ready; while :; do sleep 0.02; done"
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.execution(("sh", "-c", 'sh -c "$0" & wait', child)))
+            await until((bench.directory / "1a" / "ready").exists, "the child runs")
+            await executor.cancel("1a")
+            await news.end_of("1a")
+        assert bench.output("tidied") == "child tidied\n"
+
+    async def test_what_a_command_leaves_running_is_killed_when_it_ends(self, bench: LocalBench) -> None:
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.shell("trap '' TERM; sleep 60 & echo $! > child; exit 4"))
+            child = await pid_written(bench.directory / "1a" / "child")
+            end = await news.end_of("1a")
+        assert (end.state, end.exit_code) == (ExecutorState.FAILED, 4)
+        assert not is_running(child)
+
+    async def test_the_time_limit_holds_while_no_executor_lives(self, bench: LocalBench) -> None:
+        execution = bench.execution(bench.lasting(60), time_limit=0.4)
+        async with bench.life(News()) as executor:
+            native_id = await executor.submit(execution)
+        await until((execution.directory / ENDED).exists, "the command was ended")
+        async with bench.life(News()) as executor:
+            assert (await executor.attach(execution, native_id)).state is ExecutorState.TIMED_OUT
+
+    async def test_a_killed_launcher_is_failure_and_its_command_does_not_go_on_unseen(
+        self, bench: LocalBench
+    ) -> None:
+        news = News()
+        async with bench.life(news) as executor:
+            execution = bench.shell("sleep 60 & echo $! > child; echo $$ > command; wait")
+            await executor.submit(execution)
+            command = await pid_written(execution.directory / "command")
+            child = await pid_written(execution.directory / "child")
+            trace = read_start(execution.directory, "1a")
+            assert trace is not None
+            os.kill(trace.launcher.pid, signal.SIGKILL)
+            end = await news.end_of("1a")
+            await until(lambda: not is_running(command) and not is_running(child), "both are gone")
+        assert (end.state, end.exit_code) == (ExecutorState.FAILED, None)
+        assert "launcher was killed" in end.message
+
+    async def test_a_launcher_killed_between_two_lives_is_failure(self, bench: LocalBench) -> None:
+        execution = bench.shell("echo $$ > command; sleep 60")
+        async with bench.life(News()) as executor:
+            native_id = await executor.submit(execution)
+            command = await pid_written(execution.directory / "command")
+        trace = read_start(execution.directory, "1a")
+        assert trace is not None
+        os.kill(trace.launcher.pid, signal.SIGKILL)
+        await until(lambda: not is_running(trace.launcher.pid), "the launcher is gone")
+        async with bench.life(News()) as executor:
+            attached = await executor.attach(execution, native_id)
+        assert attached.state is ExecutorState.FAILED
+        await until(lambda: not is_running(command), "the command is gone")
+
+    async def test_a_restart_of_the_machine_is_told(self, bench: LocalBench) -> None:
+        execution = bench.execution(bench.lasting(60))
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(execution)
+            await until((execution.directory / STARTED).exists, "the launcher runs")
+            await executor.cancel("1a")
+            await news.end_of("1a")
+        (execution.directory / ENDED).unlink()
+        started = execution.directory / STARTED
+        started.write_text(json.dumps(json.loads(started.read_text()) | {"boot": "an earlier one"}))
+        async with bench.life(News()) as executor:
+            attached = await executor.attach(execution, "")
+        assert attached.state is ExecutorState.FAILED
+        assert "machine was restarted" in attached.message
+
+    async def test_processes_of_another_container_are_unknown_and_never_an_end(
+        self, bench: LocalBench
+    ) -> None:
+        execution = bench.execution(bench.lasting(60))
+        async with bench.life(News()) as executor:
+            await executor.submit(execution)
+            await until(lambda: read_start(execution.directory, "1a"), "the launcher has begun")
+        started = execution.directory / STARTED
+        whole = started.read_text()
+        started.write_text(json.dumps(json.loads(whole) | {"namespace": 1}))
+        async with bench.life(News()) as executor:
+            attached = await executor.attach(execution, "")
+        started.write_text(whole)
+        assert attached.state is ExecutorState.UNKNOWN
+
+    async def test_a_directory_of_an_earlier_run_is_refused_and_left_as_it_is(
+        self, bench: LocalBench
+    ) -> None:
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.shell("echo first"))
+            await news.end_of("1a")
+        async with bench.life(news) as executor:
+            with pytest.raises(ExecutorError, match="before"):
+                await executor.submit(bench.shell("echo second"))
+        assert bench.output("stdout.txt") == "first\n"
+
+    async def test_a_second_launcher_in_the_same_directory_runs_nothing(self, bench: LocalBench) -> None:
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.shell("echo first"))
+            await news.end_of("1a")
+        script = Path(sys.modules[LocalExecutor.__module__].__file__ or "").with_name("launcher.py")
+        arguments = ("1a", str(bench.directory / "1a"), "0", "1", "touch", "twice")
+        second = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-I", "-S", str(script), *arguments],
+            capture_output=True,
+            check=False,
+        )
+        assert second.returncode != 0
+        assert b"FileExistsError" in second.stderr
+        assert not (bench.directory / "1a" / "twice").exists()
+
+    @pytest.mark.parametrize("argument", ["nul\0byte", "x" * 200_000])
+    async def test_an_argument_that_no_process_can_have_is_refused_without_a_start(
+        self, bench: LocalBench, argument: str
+    ) -> None:
+        async with bench.life(News()) as executor:
+            with pytest.raises(ExecutorError) as raised:
+                await executor.submit(bench.execution(("printf", argument)))
+        assert not raised.value.transient
+        assert not (bench.directory / "1a" / STARTED).exists()
+
+    async def test_a_missing_directory_is_refused_by_name(self, bench: LocalBench) -> None:
+        missing = bench.directory / "gone"
+        async with bench.life(News()) as executor:
+            with pytest.raises(ExecutorError, match="gone"):
+                await executor.submit(Execution("1a", bench.exiting(0), missing, {}))
+
+    async def test_fifty_commands_at_once_all_end_with_their_own_exit_code(self, bench: LocalBench) -> None:
+        news = News()
+        async with bench.life(news) as executor:
+            executions = [bench.execution(bench.exiting(n), key=f"{n}") for n in range(50)]
+            await asyncio.gather(*(executor.submit(execution) for execution in executions))
+            codes = [(await news.end_of(f"{n}")).exit_code for n in range(50)]
+        assert codes == list(range(50))
+
+    async def test_no_descriptor_and_no_child_is_left_behind(self, bench: LocalBench) -> None:
+        this = psutil.Process()
+        news = News()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.execution(bench.exiting(0), key="first"))
+            await news.end_of("first")
+            descriptors, children = this.num_fds(), len(this.children())
+            for number in range(10):
+                await executor.submit(bench.execution(bench.exiting(0), key=f"{number}"))
+                await news.end_of(f"{number}")
+            assert this.num_fds() <= descriptors
+            assert len(this.children()) <= children

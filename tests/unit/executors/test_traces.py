@@ -1,0 +1,130 @@
+"""What the files of a local execution are taken for, whole, torn or made up."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from lsst.ts.ocps.executors.base import ExecutorState
+from lsst.ts.ocps.executors.launcher import ENDED, STARTED, boot_id, pid_namespace, process_state
+from lsst.ts.ocps.executors.traces import (
+    ProcessIdentity,
+    end_orphans,
+    is_alive,
+    open_process,
+    read_end,
+    read_start,
+)
+
+END = {"key": "1a", "reason": "exited", "exit_code": 0, "start": 1.5, "end": 2.5}
+START = {"key": "1a", "pid": 10, "ticks": 20, "boot": "b", "namespace": 5, "time": 1.5}
+
+
+def write(path: Path, *records: object) -> None:
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+
+
+def own_identity() -> ProcessIdentity:
+    state = process_state(os.getpid())
+    assert state is not None
+    return ProcessIdentity(os.getpid(), state[3])
+
+
+def test_a_whole_end_is_read(tmp_path: Path) -> None:
+    write(tmp_path / ENDED, END)
+    end = read_end(tmp_path, "1a")
+    assert end is not None
+    assert (end.state, end.exit_code, end.message) == (ExecutorState.SUCCEEDED, 0, "")
+    assert end.start_time is not None
+    assert end.end_time is not None
+    assert (end.end_time - end.start_time).total_seconds() == 1
+
+
+def test_every_beginning_of_an_end_is_no_end(tmp_path: Path) -> None:
+    whole = json.dumps(END)
+    for length in range(len(whole)):
+        (tmp_path / ENDED).write_text(whole[:length])
+        assert read_end(tmp_path, "1a") is None, whole[:length]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param({**END, "key": "2b"}, id="of another execution"),
+        pytest.param({**END, "reason": "bored"}, id="for an unknown reason"),
+        pytest.param({**END, "end": "late"}, id="without a time"),
+        pytest.param([END], id="not an object"),
+    ],
+)
+def test_an_end_that_makes_no_sense_is_no_end(tmp_path: Path, record: object) -> None:
+    write(tmp_path / ENDED, record)
+    assert read_end(tmp_path, "1a") is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "message"),
+    [
+        ({"exit_code": 2}, ExecutorState.FAILED, "exit code 2"),
+        ({"exit_code": -9}, ExecutorState.FAILED, "ended by SIGKILL"),
+        ({"exit_code": -250}, ExecutorState.FAILED, "ended by signal 250"),
+        ({"reason": "cancelled", "exit_code": 0}, ExecutorState.CANCELLED, "cancelled"),
+        ({"reason": "timed_out", "exit_code": -15}, ExecutorState.TIMED_OUT, "the time limit was reached"),
+    ],
+)
+def test_an_end_says_how_and_why(
+    tmp_path: Path, facts: dict[str, object], state: ExecutorState, message: str
+) -> None:
+    write(tmp_path / ENDED, END | facts)
+    end = read_end(tmp_path, "1a")
+    assert end is not None
+    assert (end.state, end.message) == (state, message)
+
+
+def test_a_start_names_the_launcher(tmp_path: Path) -> None:
+    write(tmp_path / STARTED, START)
+    trace = read_start(tmp_path, "1a")
+    assert trace is not None
+    assert trace.launcher == ProcessIdentity(10, 20)
+    assert trace.start_time.timestamp() == 1.5
+    assert not trace.is_of_this_boot
+    assert not trace.is_visible
+
+
+def test_the_start_of_another_execution_or_no_start_is_none(tmp_path: Path) -> None:
+    assert read_start(tmp_path, "1a") is None
+    write(tmp_path / STARTED, {**START, "key": "2b"})
+    assert read_start(tmp_path, "1a") is None
+
+
+def test_a_reused_process_id_is_not_taken_for_the_old_process() -> None:
+    own = own_identity()
+    assert is_alive(own)
+    assert not is_alive(ProcessIdentity(own.pid, own.ticks - 1))
+
+
+def test_nobody_is_killed_for_a_launcher_that_lives_or_whose_number_is_used_anew(tmp_path: Path) -> None:
+    """The session of this test is the bait: were anybody found, it would not live to tell."""
+    session = os.getsid(0)
+    state = process_state(session)
+    ticks = state[3] if state else 0
+    here = {**START, "pid": session, "ticks": ticks, "boot": boot_id(), "namespace": pid_namespace()}
+    for record in (
+        here,
+        {**here, "ticks": ticks - 1},
+        {**here, "boot": "another", "pid": 2**22 + 1},
+        {**here, "namespace": 1, "pid": 2**22 + 1},
+    ):
+        write(tmp_path / STARTED, record)
+        trace = read_start(tmp_path, "1a")
+        assert trace is not None
+        assert end_orphans(trace) == 0
+
+
+def test_a_process_is_opened_only_if_it_is_the_very_one() -> None:
+    own = own_identity()
+    pidfd = open_process(own)
+    assert pidfd is not None
+    os.close(pidfd)
+    assert open_process(ProcessIdentity(own.pid, own.ticks - 1)) is None
+    assert open_process(ProcessIdentity(2**22 + 1, 0)) is None
