@@ -1,0 +1,7 @@
+"""The embedded UWS 1.1 service: jobs over HTTP, kept in a database, run by executors.
+
+A request goes ``handlers`` → ``jobs`` (the rules of UWS) → ``store`` (the truth); a queued job goes
+``dispatch`` → ``runner`` → an executor, and what becomes of it → ``store``. ``store`` is the one place where
+phases change, ``watch`` wakes whoever waits for that, ``reaper`` removes what has had its time, ``context``
+makes and closes all of them.
+"""

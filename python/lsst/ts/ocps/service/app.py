@@ -1,0 +1,74 @@
+"""The application: routes, errors, life."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .config import ServiceConfig
+from .context import ProcessContext, open_context
+from .errors import RequestError
+from .handlers import router
+from .responses import text_response
+
+__all__ = ["create_app"]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> FastAPI:
+    """Make the application.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    context
+        What it works with; None: it is opened when the application starts, and closed when it stops.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if context is not None:
+            yield
+            return
+        async with open_context(config) as own:
+            app.state.context = own
+            yield
+
+    app = FastAPI(
+        title="OCPS job service",
+        description="A Universal Worker Service (IVOA UWS 1.1): a job list for each payload.",
+        lifespan=lifespan,
+    )
+    app.state.context = context
+    app.include_router(router)
+    app.add_exception_handler(RequestError, _tell_request_error)
+    app.add_exception_handler(HTTPException, _tell_http_error)
+    app.add_exception_handler(Exception, _tell_failure)
+    return app
+
+
+async def _tell_request_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestError):
+        raise error
+    return text_response(f"{error.to_text()}\n", status=error.status)
+
+
+async def _tell_http_error(_request: Request, error: Exception) -> Response:
+    """Unknown URLs and methods."""
+    if not isinstance(error, HTTPException):
+        raise error
+    answer = text_response(f"UsageError: {error.detail}\n", status=error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _tell_failure(request: Request, error: Exception) -> Response:
+    """A failure of the service itself, never of a job; the server logs where it happened."""
+    _log.error("request failed", method=request.method, path=request.url.path, error=str(error))
+    return text_response("Error: the service failed; its log tells more\n", status=500)

@@ -1,0 +1,56 @@
+"""What the service can be told."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, HttpUrl
+
+__all__ = ["ServiceConfig"]
+
+
+class ServiceConfig(BaseModel):
+    """The configuration of a service, complete and checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    payload_directories: tuple[Path, ...] = Field(min_length=1)
+    """Where the payload definitions are."""
+
+    data_directory: Path
+    """The database and the folders of the jobs. One service at a time owns it; it must not be on a network
+    file system."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. There is no authentication: whoever can connect can run the payloads."""
+
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+
+    public_url: HttpUrl | None = None
+    """Root URL as clients see it, where a proxy stands before the service; None: as each request says."""
+
+    max_running: int = Field(default=64, gt=0)
+    """How many commands run at once; further jobs stay QUEUED."""
+
+    max_wait: float = Field(default=50, gt=0, lt=60)
+    """Longest answer to a WAIT request (s); proxies tend to give up after 60 s."""
+
+    max_request: ByteSize = Field(default=ByteSize(2**20), gt=0)
+    """Largest body of a request (byte)."""
+
+    kill_grace: float = Field(default=10, ge=0)
+    """Time that a command is given to end by itself when it is stopped (s)."""
+
+    attach_patience: float = Field(default=5, ge=0)
+    """How long after a restart the trace of a command may be missing before its job ends in ERROR (s)."""
+
+    on_stop: Literal["leave", "abort"] = "leave"
+    """What a stop of the service does to running commands: ``leave`` lets them run, the next start finds them
+    again; ``abort`` ends their jobs as ABORTED and waits for the commands."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def jobs_directory(self) -> Path:
+        """Where each job has its folder."""
+        return self.data_directory.absolute() / "jobs"

@@ -1,0 +1,183 @@
+"""Everything that a running service consists of, made and closed in order."""
+
+import asyncio
+import fcntl
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from lsst.ts.ocps.aio.tasks import TaskSupervisor
+from lsst.ts.ocps.executors.base import Executor, ExecutorError
+from lsst.ts.ocps.executors.registry import ExecutorRegistry, UnknownExecutorError, default_registry
+from lsst.ts.ocps.payloads.catalogue import Catalogue, load_catalogue
+from lsst.ts.ocps.payloads.errors import CatalogueError
+
+from .config import ServiceConfig
+from .dispatch import Dispatcher
+from .errors import ServiceStartError, StoreError
+from .jobs import JobService
+from .reaper import Reaper
+from .runner import ExecutorNews, JobRunner
+from .schema import now
+from .store import Store
+from .watch import PhaseWatch
+
+__all__ = ["ProcessContext", "open_context"]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessContext:
+    """What the handlers of requests need."""
+
+    config: ServiceConfig
+    jobs: JobService
+    store: Store
+    watch: PhaseWatch
+    started: datetime
+    failure: asyncio.Future[None]
+    """Gets an exception if a task without which the service is none has died."""
+
+
+@asynccontextmanager
+async def open_context(
+    config: ServiceConfig, registry: ExecutorRegistry | None = None
+) -> AsyncIterator[ProcessContext]:
+    """Start everything but the HTTP server, and stop it at the end.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    registry
+        The kinds of executors there are; None: those of this package.
+
+    Raises
+    ------
+    ServiceStartError
+        If a payload definition, the data directory, the database or an executor cannot be used.
+    """
+    registry = registry or default_registry(grace=config.kill_grace)
+    async with AsyncExitStack() as stack:
+        catalogue = await _load(config)
+        await asyncio.to_thread(_prepare_data_directory, config)
+        stack.enter_context(_owning(config.data_directory))
+        watch = PhaseWatch()
+        store = await _open_store(config, watch)
+        stack.push_async_callback(store.aclose)
+        news = ExecutorNews()
+        executors = await _start_executors(catalogue, registry, news, stack)
+        removable = asyncio.Event()
+        runner = JobRunner(
+            store=store,
+            definitions=catalogue,
+            executors=executors,
+            news=news,
+            jobs_directory=config.jobs_directory,
+            attach_patience=config.attach_patience,
+            removable=removable,
+        )
+        dispatcher = Dispatcher(
+            store=store, runner=runner, definitions=catalogue, max_running=config.max_running
+        )
+        stack.push_async_callback(dispatcher.aclose)
+        await dispatcher.start()
+        if config.on_stop == "abort":
+            stack.push_async_callback(dispatcher.abort_running, timeout=config.kill_grace + 5)
+        reaper = Reaper(store=store, dispatcher=dispatcher, folder=runner.folder, wake=removable)
+        failure = _watched(reaper, stack)
+        jobs = JobService(
+            definitions=catalogue,
+            store=store,
+            watch=watch,
+            dispatcher=dispatcher,
+            reaper=reaper,
+            jobs_directory=config.jobs_directory,
+        )
+        # Waiting requests are answered first, while everything is still there.
+        stack.callback(watch.close)
+        yield ProcessContext(config, jobs, store, watch, now(), failure)
+
+
+async def _load(config: ServiceConfig) -> Catalogue:
+    try:
+        return await asyncio.to_thread(load_catalogue, config.payload_directories)
+    except CatalogueError as error:
+        raise ServiceStartError(str(error)) from error
+
+
+def _prepare_data_directory(config: ServiceConfig) -> None:
+    try:
+        config.jobs_directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=config.jobs_directory):
+            pass
+    except OSError as error:
+        raise ServiceStartError(
+            f"the data directory {config.data_directory} cannot be written: {error}"
+        ) from error
+
+
+@contextmanager
+def _owning(directory: Path) -> Iterator[None]:
+    """Hold the lock of a data directory: two services would run its jobs twice."""
+    try:
+        lock = os.open(directory / "service.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ServiceStartError(f"the data directory {directory} cannot be written: {error}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ServiceStartError(f"the data directory {directory} is used by another service") from error
+        yield
+    finally:
+        os.close(lock)
+
+
+async def _open_store(config: ServiceConfig, watch: PhaseWatch) -> Store:
+    try:
+        return await Store.open(config.data_directory.absolute() / "jobs.sqlite", watch)
+    except StoreError as error:
+        raise ServiceStartError(f"the jobs of earlier times cannot be read: {error}") from error
+
+
+async def _start_executors(
+    catalogue: Catalogue, registry: ExecutorRegistry, news: ExecutorNews, stack: AsyncExitStack
+) -> Mapping[str, Executor]:
+    """Start the executors that the payloads name."""
+    executors: dict[str, Executor] = {}
+    for definition in catalogue.values():
+        if definition.run is None or definition.run.executor in executors:
+            continue
+        kind = definition.run.executor
+        try:
+            executor = registry.create(kind, news.put)
+            stack.push_async_callback(executor.aclose)
+            await executor.start()
+        except (UnknownExecutorError, ExecutorError) as error:
+            raise ServiceStartError(f"payload {definition.name}: {error}") from error
+        executors[kind] = executor
+    return executors
+
+
+def _watched(reaper: Reaper, stack: AsyncExitStack) -> asyncio.Future[None]:
+    failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def note_death(name: str, error: BaseException) -> None:
+        _log.error("an internal task died", task=name, exc_info=error)
+        if not failure.done():
+            failure.set_exception(error)
+            # Whoever does not look at it has the log.
+            failure.exception()
+
+    tasks = TaskSupervisor("service", on_death=note_death)
+    stack.push_async_callback(tasks.aclose)
+    _ = tasks.start(reaper.run(), name="reaper")
+    return failure

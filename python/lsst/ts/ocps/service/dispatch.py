@@ -1,0 +1,150 @@
+"""Which job runs when: queue, slots, and what an earlier life of the service left behind."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+import structlog
+
+from lsst.ts.ocps.aio.tasks import TaskSupervisor
+from lsst.ts.ocps.payloads.schema import PayloadDefinition
+from lsst.ts.ocps.uws.phases import FINAL
+
+from .runner import JobRunner
+from .schema import StoredJob, now
+from .store import Store
+
+__all__ = ["Dispatcher"]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Dispatcher:
+    """Starts queued jobs in their order, as far as there are free slots.
+
+    Parameters
+    ----------
+    store
+        The jobs.
+    runner
+        Runs one job.
+    definitions
+        The payloads, by name; ``max_active`` bounds how many jobs of one run at once.
+    max_running
+        How many jobs run at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        runner: JobRunner,
+        definitions: Mapping[str, PayloadDefinition],
+        max_running: int,
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._definitions = definitions
+        self._max_running = max_running
+        # The order of jobs to start; whether a job still is to be started is decided by the store.
+        self._queue: dict[str, str] = {}
+        self._running: dict[str, str] = {}
+        self._per_payload: Counter[str] = Counter()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+        self._tasks = TaskSupervisor("dispatcher")
+
+    async def start(self) -> None:
+        """Take up what an earlier life of the service left: commands that may run, jobs that wait."""
+        for stored in await self._store.list_handed_over():
+            self._start(stored.job_id, stored.payload, self._runner.resume(stored))
+        for stored in await self._store.list_queued():
+            self._queue[stored.job_id] = stored.payload
+        _log.info("jobs of an earlier life", handed_over=len(self._running), queued=len(self._queue))
+        self._fill_slots()
+
+    def enqueue(self, stored: StoredJob) -> None:
+        """Run a job that is QUEUED as soon as there is a slot."""
+        self._queue[stored.job_id] = stored.payload
+        self._fill_slots()
+
+    async def abort(self, stored: StoredJob) -> StoredJob | None:
+        """End a job for its user; one that has ended stays as it is.
+
+        Returns
+        -------
+        StoredJob
+            The job afterwards: its phase is final. None if it is gone.
+        """
+        current: StoredJob | None = stored
+        while current is not None and current.phase not in FINAL:
+            aborted = await self._store.abort(stored.job_id, current.phase, end_time=now())
+            if aborted is not None:
+                _log.info("aborted", job_id=stored.job_id, run_id=stored.job.run_id, payload=stored.payload)
+                self._queue.pop(stored.job_id, None)
+                await self._runner.cancel(aborted)
+                return aborted
+            # Something else happened to it between reading and writing.
+            current = await self._store.find_any(stored.job_id)
+        return current
+
+    async def abort_running(self, *, timeout: float) -> None:  # noqa: ASYNC109 (a limit, not a cancellation)
+        """End all running jobs, start no others, and wait for their commands to be gone.
+
+        Parameters
+        ----------
+        timeout
+            Longest wait (s).
+        """
+        self._stopping = True
+        for stored in await self._store.list_handed_over():
+            await self.abort(stored)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.error("commands are left running", job_ids=sorted(self._running))
+
+    async def aclose(self) -> None:
+        """Stop following; commands keep running and are found again by the next life."""
+        self._stopping = True
+        await self._tasks.aclose()
+
+    def _fill_slots(self) -> None:
+        if self._stopping or len(self._running) >= self._max_running:
+            return
+        for job_id, payload in list(self._queue.items()):
+            if len(self._running) >= self._max_running:
+                return
+            definition = self._definitions.get(payload)
+            limit = definition.max_active if definition else None
+            if limit is None or self._per_payload[payload] < limit:
+                del self._queue[job_id]
+                self._start(job_id, payload, self._runner.run(job_id))
+
+    def _start(self, job_id: str, payload: str, work: Coroutine[Any, Any, None]) -> None:
+        self._running[job_id] = payload
+        self._per_payload[payload] += 1
+        self._idle.clear()
+        _ = self._tasks.start(self._guard(job_id, work), name=f"job {job_id}")
+
+    async def _guard(self, job_id: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run a job in a slot; an error of ours must not leave the job hanging in silence."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 (it becomes the error of the job and a log record)
+            _log.exception("the service failed to follow the job")
+            await self._give_up(job_id, f"the service failed: {type(error).__name__}: {error}")
+        finally:
+            self._per_payload[self._running.pop(job_id)] -= 1
+            if not self._running:
+                self._idle.set()
+            self._fill_slots()
+
+    async def _give_up(self, job_id: str, message: str) -> None:
+        stored = await self._store.find_any(job_id)
+        if stored is not None:
+            await self._runner.cancel(stored)
+            await self._runner.give_up(stored, message)

@@ -1,0 +1,245 @@
+"""The REST binding of UWS 1.1 (section 2.2): URLs and methods. What they mean is in ``jobs``."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from urllib.parse import quote
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lsst.ts.ocps.uws.documents import job_list_to_xml, job_to_xml, parameters_to_xml, results_to_xml
+from lsst.ts.ocps.uws.times import format_time
+
+from .context import ProcessContext
+from .controls import read_action, read_filter, read_waiting
+from .errors import NotFoundError, StoreError, UsageError
+from .forms import Form, read_body, read_form, read_query
+from .responses import FileResponse, see_other, text_response, xml_response
+from .vosi import availability_to_xml, capabilities_to_xml, root_to_html
+
+__all__ = ["router"]
+
+router = APIRouter(default_response_class=Response)
+
+_JOBS = "/{payload}/async"
+_JOB = "/{payload}/async/{job_id}"
+
+
+def _context(request: Request) -> ProcessContext:
+    context: ProcessContext = request.app.state.context
+    return context
+
+
+def _root_url(request: Request) -> str:
+    """The root URL as the client sees it, without trailing slash."""
+    public = _context(request).config.public_url
+    return str(public or request.base_url).rstrip("/")
+
+
+def _job_url(request: Request, payload: str, job_id: str) -> str:
+    return f"{_root_url(request)}/{quote(payload)}/async/{quote(job_id)}"
+
+
+async def _form(request: Request) -> Form:
+    return await read_form(request, max_bytes=_context(request).config.max_request)
+
+
+# The service itself
+
+
+@router.get("/", summary="The payloads, for people")
+async def read_root(request: Request) -> Response:
+    page = root_to_html(_root_url(request), _context(request).jobs.definitions)
+    return Response(page, media_type="text/html; charset=utf-8")
+
+
+@router.get("/availability", summary="VOSI availability")
+async def read_availability(request: Request) -> Response:
+    context = _context(request)
+    note = ""
+    try:
+        await context.store.ping()
+    except StoreError as error:
+        note = str(error)
+    return xml_response(availability_to_xml(available=not note, up_since=context.started, note=note))
+
+
+@router.get("/capabilities", summary="VOSI capabilities")
+async def read_capabilities(request: Request) -> Response:
+    return xml_response(capabilities_to_xml(_root_url(request), _context(request).jobs.definitions))
+
+
+@router.get("/jobs", summary="The jobs of all payloads; PHASE, AFTER, LAST")
+async def list_all_jobs(request: Request) -> Response:
+    return await _list(request, None)
+
+
+# Job lists
+
+
+@router.get(_JOBS, summary="The jobs of a payload; PHASE, AFTER, LAST")
+async def list_jobs(request: Request, payload: str) -> Response:
+    return await _list(request, payload)
+
+
+@router.post(_JOBS, summary="Create a job", status_code=303)
+async def create_job(request: Request, payload: str) -> Response:
+    stored = await _context(request).jobs.create(payload, await _form(request))
+    return see_other(_job_url(request, payload, stored.job_id))
+
+
+async def _list(request: Request, payload: str | None) -> Response:
+    wanted = read_filter(read_query(request), payload)
+    listed = await _context(request).jobs.list_jobs(wanted)
+    root = _root_url(request)
+    return xml_response(
+        job_list_to_xml(
+            replace(entry.ref, url=f"{root}/{entry.payload}/async/{entry.ref.job_id}") for entry in listed
+        )
+    )
+
+
+# Jobs
+
+
+@router.get(_JOB, summary="A job; WAIT and PHASE to be answered when its phase changes")
+async def read_job(request: Request, payload: str, job_id: str) -> Response:
+    context = _context(request)
+    waiting = read_waiting(read_query(request), max_wait=context.config.max_wait)
+    if waiting.seconds > 0:
+        async with _disconnection(request) as left:
+            stored = await context.jobs.wait(payload, job_id, waiting, left=left)
+    else:
+        stored = await context.jobs.get(payload, job_id)
+    progress = await context.jobs.read_progress(stored)
+    return xml_response(job_to_xml(stored.job, job_url=_job_url(request, payload, job_id), progress=progress))
+
+
+@router.delete(_JOB, summary="Destroy a job", status_code=303)
+async def delete_job(request: Request, payload: str, job_id: str) -> Response:
+    await _context(request).jobs.destroy(payload, job_id)
+    return see_other(f"{_root_url(request)}/{quote(payload)}/async")
+
+
+@router.post(_JOB, summary="Destroy a job (ACTION=DELETE)", status_code=303)
+async def act_on_job(request: Request, payload: str, job_id: str) -> Response:
+    read_action(await _form(request))
+    return await delete_job(request, payload, job_id)
+
+
+@asynccontextmanager
+async def _disconnection(request: Request) -> AsyncIterator[asyncio.Future[None]]:
+    """A future that is done when the client has gone."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    task = asyncio.create_task(watch(), name=f"client of {request.url.path}")
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+# Parts of jobs
+
+
+@router.get(_JOB + "/phase", summary="The phase")
+async def read_phase(request: Request, payload: str, job_id: str) -> Response:
+    return text_response((await _context(request).jobs.get(payload, job_id)).phase.value)
+
+
+@router.post(_JOB + "/phase", summary="Run or abort a job (PHASE=RUN, PHASE=ABORT)", status_code=303)
+async def set_phase(request: Request, payload: str, job_id: str) -> Response:
+    await _context(request).jobs.set_phase(payload, job_id, await _form(request))
+    return see_other(_job_url(request, payload, job_id))
+
+
+@router.get(_JOB + "/executionduration", summary="The limit of the execution time (s); 0 = unlimited")
+async def read_execution_duration(request: Request, payload: str, job_id: str) -> Response:
+    stored = await _context(request).jobs.get(payload, job_id)
+    return text_response(str(stored.job.execution_duration))
+
+
+@router.post(_JOB + "/executionduration", summary="Set the limit of the execution time", status_code=303)
+async def set_execution_duration(request: Request, payload: str, job_id: str) -> Response:
+    await _context(request).jobs.set_execution_duration(payload, job_id, await _form(request))
+    return see_other(_job_url(request, payload, job_id))
+
+
+@router.get(_JOB + "/destruction", summary="The time of destruction")
+async def read_destruction(request: Request, payload: str, job_id: str) -> Response:
+    destruction = (await _context(request).jobs.get(payload, job_id)).job.destruction
+    return text_response(format_time(destruction) if destruction else "")
+
+
+@router.post(_JOB + "/destruction", summary="Set the time of destruction", status_code=303)
+async def set_destruction(request: Request, payload: str, job_id: str) -> Response:
+    await _context(request).jobs.set_destruction(payload, job_id, await _form(request))
+    return see_other(_job_url(request, payload, job_id))
+
+
+@router.get(_JOB + "/quote", summary="The expected time of completion, if known")
+async def read_quote(request: Request, payload: str, job_id: str) -> Response:
+    expected = (await _context(request).jobs.get(payload, job_id)).job.quote
+    return text_response(format_time(expected) if expected else "")
+
+
+@router.get(_JOB + "/owner", summary="The owner, if known")
+async def read_owner(request: Request, payload: str, job_id: str) -> Response:
+    return text_response((await _context(request).jobs.get(payload, job_id)).job.owner_id or "")
+
+
+@router.get(_JOB + "/error", summary="Why the job failed, and the end of its standard error")
+async def read_error(request: Request, payload: str, job_id: str) -> Response:
+    return text_response(await _context(request).jobs.read_error(payload, job_id))
+
+
+@router.get(_JOB + "/results", summary="The list of results")
+async def list_results(request: Request, payload: str, job_id: str) -> Response:
+    stored = await _context(request).jobs.get(payload, job_id)
+    return xml_response(results_to_xml(stored.job.results, job_url=_job_url(request, payload, job_id)))
+
+
+@router.get(_JOB + "/results/{result_id}", summary="A result")
+async def read_result(request: Request, payload: str, job_id: str, result_id: str) -> Response:
+    file, size, media_type = await _context(request).jobs.open_result(payload, job_id, result_id)
+    return FileResponse(file, size=size, media_type=media_type)
+
+
+@router.get(_JOB + "/parameters", summary="The parameters")
+async def list_parameters(request: Request, payload: str, job_id: str) -> Response:
+    stored = await _context(request).jobs.get(payload, job_id)
+    return xml_response(parameters_to_xml(stored.job.parameters))
+
+
+@router.post(_JOB + "/parameters", summary="Change parameters while the job is PENDING", status_code=303)
+async def set_parameters(request: Request, payload: str, job_id: str) -> Response:
+    await _context(request).jobs.set_parameters(payload, job_id, (await _form(request)).pairs)
+    return see_other(_job_url(request, payload, job_id))
+
+
+@router.get(_JOB + "/parameters/{name}", summary="The value of a parameter")
+async def read_parameter(request: Request, payload: str, job_id: str, name: str) -> Response:
+    stored = await _context(request).jobs.get(payload, job_id)
+    values = [value for given, value in stored.pairs if given.upper() == name.upper()]
+    if len(values) != 1:
+        raise NotFoundError(f"job {job_id} has {len(values)} values of a parameter {name[:80]!r}")
+    return text_response(values[0])
+
+
+@router.put(_JOB + "/parameters/{name}", summary="Set a parameter while the job is PENDING", status_code=303)
+async def set_parameter(request: Request, payload: str, job_id: str, name: str) -> Response:
+    context = _context(request)
+    body = await read_body(request, max_bytes=context.config.max_request)
+    try:
+        value = body.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name[:80]}: the value is not UTF-8: {error}") from error
+    await context.jobs.set_parameters(payload, job_id, ((name, value),))
+    return see_other(_job_url(request, payload, job_id))

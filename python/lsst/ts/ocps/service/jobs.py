@@ -1,0 +1,289 @@
+"""The rules of UWS: what may be asked of jobs, and what it does to them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import structlog
+
+from lsst.ts.ocps.payloads.errors import ParameterError
+from lsst.ts.ocps.payloads.parameters import decode, encode, validate
+from lsst.ts.ocps.payloads.schema import PayloadDefinition
+from lsst.ts.ocps.uws.jobs import Job, Parameter
+from lsst.ts.ocps.uws.phases import WAITABLE, ExecutionPhase
+from lsst.ts.ocps.uws.progress import Progress
+
+from .controls import (
+    CONTROLS,
+    Waiting,
+    read_controls,
+    read_destruction,
+    read_execution_duration,
+    read_phase_request,
+)
+from .dispatch import Dispatcher
+from .errors import NotFoundError, UsageError, WrongPhaseError
+from .forms import Form
+from .job_ids import JobIds
+from .reaper import Reaper
+from .results import JobFolder
+from .schema import StoredJob, now
+from .store import JobFilter, ListedJob, Store
+from .watch import PhaseWatch
+
+__all__ = ["JobService"]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class JobService:
+    """Jobs as clients may use them.
+
+    Every method that takes the name of a payload and a job id raises `NotFoundError` if there is no such
+    payload, or no such job of it.
+
+    Parameters
+    ----------
+    definitions
+        The payloads, by name; only those with a ``run`` section exist here.
+    store, watch, dispatcher, reaper
+        The truth, news of it, and who runs and removes jobs.
+    jobs_directory
+        Where each job has its folder.
+    """
+
+    def __init__(
+        self,
+        *,
+        definitions: Mapping[str, PayloadDefinition],
+        store: Store,
+        watch: PhaseWatch,
+        dispatcher: Dispatcher,
+        reaper: Reaper,
+        jobs_directory: Path,
+    ) -> None:
+        self._definitions = definitions
+        self._store = store
+        self._watch = watch
+        self._dispatcher = dispatcher
+        self._reaper = reaper
+        self._jobs_directory = jobs_directory
+        self._ids = JobIds()
+
+    @property
+    def definitions(self) -> Sequence[PayloadDefinition]:
+        """The payloads that can be run, sorted by name."""
+        runnable = (definition for definition in self._definitions.values() if definition.run is not None)
+        return sorted(runnable, key=lambda definition: definition.name)
+
+    def definition(self, payload: str) -> PayloadDefinition:
+        """The payload of that name."""
+        definition = self._definitions.get(payload)
+        if definition is None or definition.run is None:
+            names = ", ".join(definition.name for definition in self.definitions)
+            raise NotFoundError(f"no payload is called {payload[:80]!r}; there are: {names}")
+        return definition
+
+    async def create(self, payload: str, form: Form) -> StoredJob:
+        """Create a job, PENDING or QUEUED as the form asks.
+
+        Raises
+        ------
+        UsageError
+            If anything in the form is wrong; every problem with the parameters is listed.
+        """
+        definition = self.definition(payload)
+        run = definition.run
+        if run is None:
+            raise NotFoundError(f"payload {payload} is not run by this service")
+        created = now()
+        controls = read_controls(form, definition, created=created)
+        pairs = await asyncio.to_thread(_read_parameters, definition, form.without(CONTROLS))
+        job = Job(
+            job_id=self._ids.next(),
+            phase=ExecutionPhase.QUEUED if controls.run else ExecutionPhase.PENDING,
+            run_id=controls.run_id,
+            creation_time=created,
+            execution_duration=controls.execution_duration,
+            destruction=controls.destruction,
+            parameters=_parameters(pairs),
+        )
+        stored = StoredJob(job, payload=payload, executor=run.executor, outputs=run.outputs)
+        await self._store.add(stored)
+        self._reaper.note_destruction(job.destruction)
+        _log.info("created", job_id=job.job_id, run_id=job.run_id, payload=payload, phase=job.phase)
+        if controls.run:
+            self._dispatcher.enqueue(stored)
+        return stored
+
+    async def get(self, payload: str, job_id: str) -> StoredJob:
+        """The job as it is now."""
+        stored = await self._store.find(job_id)
+        if stored is None or stored.payload != payload:
+            raise NotFoundError(f"payload {payload[:80]!r} has no job {job_id[:80]!r}")
+        return stored
+
+    async def wait(
+        self, payload: str, job_id: str, waiting: Waiting, *, left: asyncio.Future[None]
+    ) -> StoredJob:
+        """The job after its next change of phase, or when the time is over (UWS 1.1 section 2.2.1.1).
+
+        Parameters
+        ----------
+        payload, job_id
+            Which job.
+        waiting
+            How long, and in which phase.
+        left
+            Done when the client is no longer there.
+        """
+        with self._watch.watching(job_id) as change:
+            stored = await self.get(payload, job_id)
+            if stored.phase not in WAITABLE or waiting.phase not in {None, stored.phase}:
+                return stored
+            either: set[asyncio.Future[Any]] = {change, left}
+            await asyncio.wait(either, timeout=waiting.seconds, return_when=asyncio.FIRST_COMPLETED)
+            if left.done():
+                return stored
+            changed = change.result() if change.done() else None
+        return changed or await self.get(payload, job_id)
+
+    async def list_jobs(self, wanted: JobFilter) -> Sequence[ListedJob]:
+        """The jobs of one payload, or of all."""
+        if wanted.payload is not None:
+            self.definition(wanted.payload)
+        return await self._store.list_jobs(wanted)
+
+    async def set_phase(self, payload: str, job_id: str, form: Form) -> StoredJob:
+        """Run or abort a job.
+
+        Raises
+        ------
+        WrongPhaseError
+            If it is to be run and is neither PENDING nor HELD. Aborting what has ended changes nothing.
+        """
+        request = read_phase_request(form, ("RUN", "ABORT"))
+        stored = await self.get(payload, job_id)
+        if request == "ABORT":
+            aborted = await self._dispatcher.abort(stored)
+            if aborted is None or aborted.destroyed:
+                raise NotFoundError(f"job {job_id} has been destroyed meanwhile")
+            return aborted
+        if stored.phase in {ExecutionPhase.PENDING, ExecutionPhase.HELD}:
+            queued = await self._store.queue(job_id, stored.phase)
+            if queued is not None:
+                self._dispatcher.enqueue(queued)
+                return queued
+            stored = await self.get(payload, job_id)
+        raise WrongPhaseError(f"PHASE=RUN: the job is {stored.phase}; only PENDING and HELD jobs can be run")
+
+    async def set_execution_duration(self, payload: str, job_id: str, form: Form) -> StoredJob:
+        """Set the limit of the execution time; that of the payload is never exceeded.
+
+        Raises
+        ------
+        WrongPhaseError
+            If the command has been handed over: its limit goes with it.
+        """
+        seconds = read_execution_duration(form, self.definition(payload))
+        stored = await self.get(payload, job_id)
+        changed = await self._store.set_execution_duration(job_id, seconds)
+        if changed is None:
+            raise WrongPhaseError(f"EXECUTIONDURATION: cannot be changed any more, the job is {stored.phase}")
+        return changed
+
+    async def set_destruction(self, payload: str, job_id: str, form: Form) -> StoredJob:
+        """Set the time of destruction."""
+        time = read_destruction(form)
+        await self.get(payload, job_id)
+        changed = await self._store.set_destruction(job_id, time)
+        if changed is None:
+            raise NotFoundError(f"job {job_id} has been destroyed meanwhile")
+        self._reaper.note_destruction(time)
+        return changed
+
+    async def set_parameters(self, payload: str, job_id: str, pairs: Sequence[tuple[str, str]]) -> StoredJob:
+        """Replace the values of some parameters of a PENDING job.
+
+        Raises
+        ------
+        UsageError
+            If a parameter is wrong, or none is given.
+        WrongPhaseError
+            If the job is not PENDING.
+        """
+        definition = self.definition(payload)
+        stored = await self.get(payload, job_id)
+        if stored.phase is not ExecutionPhase.PENDING:
+            raise WrongPhaseError(f"parameters cannot be changed any more, the job is {stored.phase}")
+        if not pairs:
+            raise UsageError("no parameter is given")
+        names = {name.upper() for name, _ in pairs}
+        kept = tuple(pair for pair in stored.pairs if pair[0].upper() not in names)
+        changed_pairs = await asyncio.to_thread(_read_parameters, definition, (*kept, *pairs))
+        changed = await self._store.set_parameters(job_id, changed_pairs)
+        if changed is None:
+            raise WrongPhaseError("parameters cannot be changed any more, the job is not PENDING")
+        return changed
+
+    async def destroy(self, payload: str, job_id: str) -> None:
+        """Stop a job and remove it with its results."""
+        await self._reaper.destroy(await self.get(payload, job_id))
+
+    async def read_progress(self, stored: StoredJob) -> Progress | None:
+        """What a running job says of its progress."""
+        if stored.phase is not ExecutionPhase.EXECUTING:
+            return None
+        return await asyncio.to_thread(self._folder(stored).read_progress)
+
+    async def read_error(self, payload: str, job_id: str) -> str:
+        """Why a job failed, with the end of its standard error.
+
+        Raises
+        ------
+        NotFoundError
+            If it has not failed.
+        """
+        stored = await self.get(payload, job_id)
+        if stored.phase is not ExecutionPhase.ERROR or stored.job.error is None:
+            raise NotFoundError(f"job {job_id} is {stored.phase}; it has no error")
+        tail = await asyncio.to_thread(self._folder(stored).read_stderr_tail)
+        return f"Error: {stored.job.error.message}\n" + (f"\n{tail}" if tail else "")
+
+    async def open_result(self, payload: str, job_id: str, result_id: str) -> tuple[IO[bytes], int, str]:
+        """Open a result for reading; the caller closes it.
+
+        Returns
+        -------
+        tuple
+            The file, its size (byte) and its media type.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such result, or its file is gone.
+        """
+        stored = await self.get(payload, job_id)
+        for result in stored.files:
+            if result.result_id == result_id:
+                file, size = await asyncio.to_thread(self._folder(stored).open_result, result)
+                return file, size, result.mime_type
+        raise NotFoundError(f"job {job_id} has no result {result_id[:80]!r}")
+
+    def _folder(self, stored: StoredJob) -> JobFolder:
+        return JobFolder(self._jobs_directory / stored.job_id, stored.outputs)
+
+
+def _parameters(pairs: Sequence[tuple[str, str]]) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, value) for name, value in pairs)
+
+
+def _read_parameters(
+    definition: PayloadDefinition, pairs: Sequence[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """Check parameters; as they will be shown and used, with the defaults."""
+    try:
+        return encode(definition, validate(definition, decode(definition, pairs)))
+    except ParameterError as error:
+        raise UsageError(str(error)) from error

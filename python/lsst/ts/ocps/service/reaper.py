@@ -1,0 +1,107 @@
+"""Jobs whose time has come: hidden, stopped, removed."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from .dispatch import Dispatcher
+from .errors import StoreError
+from .results import JobFolder
+from .schema import StoredJob, now
+from .store import Store
+
+__all__ = ["Reaper"]
+
+_LONGEST_SLEEP = 3600.0
+"""Looks at the database at least this often (s): clocks are set, and sleeps are long."""
+
+_PAUSE = 10.0
+"""Pause after a failure of database or disk (s)."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Reaper:
+    """Destroys jobs when asked to, and at their time of destruction.
+
+    A destroyed job is stopped and hidden first; its folder and its row are removed when its command is gone.
+    After a crash in between the next life goes on with it.
+
+    Parameters
+    ----------
+    store
+        The jobs.
+    dispatcher
+        Stops the commands.
+    folder
+        The folder of a job.
+    wake
+        Set when there is something to remove.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        dispatcher: Dispatcher,
+        folder: Callable[[StoredJob], JobFolder],
+        wake: asyncio.Event,
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._folder = folder
+        self._wake = wake
+        self._next_look: datetime | None = None
+
+    async def destroy(self, stored: StoredJob) -> None:
+        """Let a job be gone for everybody, at once; harmless if it is already."""
+        ended = await self._dispatcher.abort(stored)
+        if ended is not None and await self._store.mark_destroyed(stored.job_id):
+            _log.info("destroyed", job_id=stored.job_id, run_id=stored.job.run_id, payload=stored.payload)
+            self._wake.set()
+
+    def note_destruction(self, time: datetime | None) -> None:
+        """Take notice of a time of destruction that was set."""
+        if time is not None and (self._next_look is None or time < self._next_look):
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            self._wake.clear()
+            self._next_look = None
+            try:
+                pause = await self._sweep()
+            except StoreError:
+                _log.exception("the jobs to remove cannot be read; trying again", pause=_PAUSE)
+                pause = _PAUSE
+            self._next_look = now() + timedelta(seconds=pause)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _sweep(self) -> float:
+        """Do what is to be done now; the time until there is more (s)."""
+        for stored in await self._store.list_due(now()):
+            await self.destroy(stored)
+        removed = [await self._remove(stored) for stored in await self._store.list_removable()]
+        following = await self._store.next_destruction()
+        pause = _LONGEST_SLEEP if all(removed) else _PAUSE
+        if following is None:
+            return pause
+        return min(max(0.0, (following - now()).total_seconds()) + 0.001, pause)
+
+    async def _remove(self, stored: StoredJob) -> bool:
+        """Remove what is left of a destroyed job; False if that has to be tried again."""
+        try:
+            await asyncio.to_thread(self._folder(stored).remove)
+        except OSError:
+            # One locked folder must not keep the others.
+            _log.exception("the folder of a destroyed job cannot be removed", job_id=stored.job_id)
+            return False
+        await self._store.remove(stored.job_id)
+        return True

@@ -1,0 +1,67 @@
+"""Answers: documents, texts, redirects and files."""
+
+import asyncio
+from typing import IO
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
+
+__all__ = ["FileResponse", "see_other", "text_response", "xml_response"]
+
+_CHUNK = 256 * 1024
+
+
+def xml_response(document: bytes) -> Response:
+    """Answer with a document."""
+    return Response(document, media_type="application/xml")
+
+
+def text_response(text: str, *, status: int = 200) -> Response:
+    """Answer with a text."""
+    return Response(text.encode(), status, media_type="text/plain; charset=utf-8")
+
+
+def see_other(url: str) -> Response:
+    """Answer that the request was accepted, and where its effect can be seen."""
+    return Response(f"{url}\n".encode(), 303, {"Location": url}, "text/plain; charset=utf-8")
+
+
+class FileResponse(Response):
+    """Answer with an open file, which is closed afterwards.
+
+    Parameters
+    ----------
+    file
+        What to send, from its beginning.
+    size
+        How much of it (byte); a file that becomes shorter while it is sent breaks the connection.
+    media_type
+        Its media type.
+    """
+
+    def __init__(self, file: IO[bytes], *, size: int, media_type: str) -> None:
+        super().__init__(media_type=media_type)
+        self._file = file
+        self._size = size
+        self.headers["Content-Length"] = str(size)
+        # Results come from programs; a browser must not run them with the rights of this site.
+        self.headers["X-Content-Type-Options"] = "nosniff"
+        self.headers["Content-Security-Policy"] = "sandbox"
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            )
+            left = self._size
+            while True:
+                chunk = await asyncio.to_thread(self._file.read, min(left, _CHUNK))
+                left -= len(chunk)
+                more = left > 0 and bool(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": more})
+                if not more:
+                    return
+        finally:
+            await asyncio.to_thread(self._file.close)

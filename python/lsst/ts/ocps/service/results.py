@@ -1,0 +1,198 @@
+"""The files of a job: its folder, its outputs, what it says of its progress, the end of its standard error.
+
+Everything here blocks; callers use `asyncio.to_thread`. Jobs are not trusted: below the folder of a job no
+symbolic link is ever followed and nothing but regular files is opened.
+"""
+
+import json
+import logging
+import mimetypes
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from lsst.ts.ocps.uws.progress import Progress
+
+from .errors import NotFoundError
+from .schema import StoredResult
+
+__all__ = ["PROGRESS_FILE", "JobFolder", "last_line", "mime_type"]
+
+_log = logging.getLogger(__name__)
+
+PROGRESS_FILE = "progress.json"
+"""Name of the output file that tells the progress; it is not a result."""
+
+_MAX_PROGRESS = 16 * 1024
+_MAX_TAIL = 64 * 1024
+_MAX_LINE = 1000
+"""Longest message made of a line of standard error (characters)."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+# The tables of Python only, so that an answer does not depend on the machine.
+_TYPES = mimetypes.MimeTypes()
+for _type, _suffix in (
+    ("application/fits", ".fits"),
+    ("application/fits", ".fz"),
+    ("application/yaml", ".yaml"),
+    ("application/x-votable+xml", ".vot"),
+    ("application/vnd.apache.parquet", ".parquet"),
+    ("text/plain", ".ecsv"),
+    ("text/plain", ".log"),
+):
+    _TYPES.add_type(_type, _suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """The folder of one job.
+
+    Parameters
+    ----------
+    path
+        The folder, absolute.
+    outputs
+        Output folder, relative to it.
+    """
+
+    path: Path
+    outputs: str
+
+    @property
+    def output_path(self) -> Path:
+        """The output folder."""
+        return self.path / self.outputs
+
+    def make(self) -> None:
+        """Make both folders."""
+        self.output_path.mkdir(parents=True)
+
+    def remove(self) -> None:
+        """Remove everything; harmless if it is gone."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.path)
+
+    def collect(self) -> tuple[StoredResult, ...]:
+        """List the outputs, sorted by path."""
+        results: dict[str, StoredResult] = {}
+        for path, size in sorted(_walk(self.output_path, PurePosixPath())):
+            if path == PROGRESS_FILE:
+                continue
+            result_id = _unique_id(path, results)
+            results[result_id] = StoredResult(result_id, path, size, mime_type(path))
+        return tuple(results.values())
+
+    def open_result(self, result: StoredResult) -> tuple[IO[bytes], int]:
+        """Open an output; the file and its size now (byte).
+
+        Raises
+        ------
+        NotFoundError
+            If it is not there any more, or is not a regular file in the output folder.
+        """
+        file = self._open(PurePosixPath(self.outputs, result.path))
+        return file, os.fstat(file.fileno()).st_size
+
+    def read_progress(self) -> Progress | None:
+        """What the job says of its progress; None if nothing, or nothing that makes sense."""
+        try:
+            with self._open(PurePosixPath(self.outputs, PROGRESS_FILE)) as file:
+                content = json.loads(file.read(_MAX_PROGRESS))
+        except (NotFoundError, ValueError):
+            return None
+        match content:
+            case {"fraction": int() | float() as fraction, **rest} if 0 <= fraction <= 1:
+                message = rest.get("message", "")
+                return Progress(float(fraction), _clean(message) if isinstance(message, str) else "")
+            case _:
+                return None
+
+    def read_stderr_tail(self) -> str:
+        """The end of standard error."""
+        try:
+            with self._open(PurePosixPath("stderr.txt")) as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(max(0, size - _MAX_TAIL))
+                return file.read(_MAX_TAIL).decode(errors="replace")
+        except NotFoundError:
+            return ""
+
+    def _open(self, relative: PurePosixPath) -> IO[bytes]:
+        """Open a regular file without following any link below the folder."""
+        try:
+            directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                *folders, name = relative.parts
+                for folder in folders:
+                    _check_part(folder)
+                    inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+                    os.close(directory)
+                    directory = inner
+                _check_part(name)
+                # O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
+                opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise NotFoundError(f"{relative} cannot be read: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            os.close(opened)
+            raise NotFoundError(f"{relative} is not a regular file")
+        return os.fdopen(opened, "rb")
+
+
+def last_line(text: str) -> str:
+    """The last line that is not empty, fit for a message."""
+    for line in reversed(text.splitlines()):
+        if cleaned := _clean(line):
+            return cleaned
+    return ""
+
+
+def mime_type(path: str) -> str:
+    """The media type of a file, by its name."""
+    # A compressed file is served as it is, and not as what it holds.
+    guessed, encoding = _TYPES.guess_type(path, strict=False)
+    if encoding == "gzip":
+        return "application/gzip"
+    return "application/octet-stream" if guessed is None or encoding else guessed
+
+
+def _check_part(part: str) -> None:
+    if part in {"", ".", ".."} or "/" in part:
+        raise NotFoundError(f"{part!r} is not a name")
+
+
+def _walk(directory: Path, relative: PurePosixPath) -> Iterator[tuple[str, int]]:
+    """Paths and sizes of the regular files; hidden ones and links are left out."""
+    try:
+        with os.scandir(directory) as scan:
+            entries = [entry for entry in scan if not entry.name.startswith(".")]
+        for entry in entries:
+            path = relative / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(directory / entry.name, path)
+            elif entry.is_file(follow_symlinks=False):
+                yield str(path), entry.stat(follow_symlinks=False).st_size
+    except OSError as error:
+        # The job may have removed or locked it; the rest is still worth having.
+        _log.warning("outputs in %s are left out: %s", directory, error)
+
+
+def _unique_id(path: str, taken: dict[str, StoredResult]) -> str:
+    base = _CONTROL.sub("_", path.replace("/", "_"))
+    result_id, number = base, 2
+    while result_id in taken:
+        result_id, number = f"{base}-{number}", number + 1
+    return result_id
+
+
+def _clean(text: str) -> str:
+    return _CONTROL.sub(" ", text).strip()[:_MAX_LINE]

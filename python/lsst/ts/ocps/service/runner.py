@@ -1,0 +1,278 @@
+"""One job from the queue to its end."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from lsst.ts.ocps.aio.deadline import Deadline
+from lsst.ts.ocps.aio.retry import retry
+from lsst.ts.ocps.executors.base import Execution, ExecutionStatus, Executor, ExecutorError, ExecutorState
+from lsst.ts.ocps.payloads.errors import PayloadError
+from lsst.ts.ocps.payloads.schema import PayloadDefinition
+from lsst.ts.ocps.uws.jobs import ErrorSummary
+from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
+
+from .environment import attached_execution, new_execution
+from .results import JobFolder, last_line
+from .schema import StoredJob, now
+from .store import Outcome, Store
+
+__all__ = ["ExecutorNews", "JobRunner"]
+
+NO_TRACE = "the service was restarted and no trace of the process is left"
+
+_PHASES = {
+    ExecutorState.SUCCEEDED: ExecutionPhase.COMPLETED,
+    ExecutorState.FAILED: ExecutionPhase.ERROR,
+    ExecutorState.CANCELLED: ExecutionPhase.ABORTED,
+    ExecutorState.TIMED_OUT: ExecutionPhase.ABORTED,
+}
+_SUBMIT_TIME = 30.0
+"""How long an executor that is short of something is asked again (s)."""
+
+_ATTACH_INTERVAL = 0.2
+"""Time between two searches for the trace of a command (s)."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class ExecutorNews:
+    """Carries what executors tell to whoever follows the job."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, asyncio.Queue[ExecutionStatus]] = {}
+
+    def put(self, key: str, status: ExecutionStatus) -> None:
+        """Take a piece of news; this is the listener of the executors."""
+        if queue := self._queues.get(key):
+            queue.put_nowait(status)
+        else:
+            _log.debug("news of an execution that nobody follows", job_id=key, state=status.state)
+
+    @contextmanager
+    def following(self, key: str) -> Iterator[asyncio.Queue[ExecutionStatus]]:
+        """Get the news of one execution."""
+        queue = self._queues[key] = asyncio.Queue()
+        try:
+            yield queue
+        finally:
+            del self._queues[key]
+
+
+class JobRunner:
+    """Runs jobs: takes them from the store, hands them over, and writes down what becomes of them.
+
+    Parameters
+    ----------
+    store
+        The jobs.
+    definitions
+        The payloads, by name.
+    executors
+        The executors, by kind; their listener is ``news.put``.
+    news
+        What the executors tell.
+    jobs_directory
+        Where each job has its folder.
+    attach_patience
+        How long the trace of a command may be missing after a restart (s).
+    removable
+        Set when the command of a destroyed job has ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        definitions: Mapping[str, PayloadDefinition],
+        executors: Mapping[str, Executor],
+        news: ExecutorNews,
+        jobs_directory: Path,
+        attach_patience: float,
+        removable: asyncio.Event,
+    ) -> None:
+        self._store = store
+        self._definitions = definitions
+        self._executors = executors
+        self._news = news
+        self._jobs_directory = jobs_directory
+        self._attach_patience = attach_patience
+        self._removable = removable
+
+    def folder(self, stored: StoredJob) -> JobFolder:
+        """The folder of a job."""
+        return JobFolder(self._jobs_directory / stored.job_id, stored.outputs)
+
+    async def run(self, job_id: str) -> None:
+        """Run a queued job; does nothing if it is not queued any more."""
+        # Written down before the act: after a crash the executor is asked what became of it.
+        stored = await self._store.claim(job_id)
+        if stored is None:
+            return
+        _bind(stored)
+        with self._news.following(job_id) as news:
+            try:
+                execution = await asyncio.to_thread(self._prepare, stored)
+                executor = self._executor(stored)
+                native_id = await self._submit(executor, execution)
+            except (PayloadError, ExecutorError, OSError) as error:
+                transient = isinstance(error, ExecutorError) and error.transient
+                await self.give_up(stored, str(error), transient=transient)
+                return
+            _log.info("handed over", executor=stored.executor, native_id=native_id)
+            status = await executor.status(job_id)
+            if status.state is ExecutorState.WAITING:
+                await self._store.set_native_id(job_id, native_id)
+            await self._follow(stored, executor, status, news, native_id)
+
+    async def resume(self, stored: StoredJob) -> None:
+        """Follow a job that an earlier life of the service handed over."""
+        _bind(stored)
+        executor = self._executors.get(stored.executor)
+        if executor is None:
+            _log.error("nobody can tell what became of the job", executor=stored.executor)
+            if stored.phase in {ExecutionPhase.EXECUTING, ExecutionPhase.SUSPENDED}:
+                await self._store.lose_sight(stored.job_id, stored.phase)
+            return
+        with self._news.following(stored.job_id) as news:
+            status = await self._attach(executor, stored)
+            _log.info("found again", state=status.state, message=status.message)
+            if stored.phase in FINAL and not status.state.is_final:
+                await executor.cancel(stored.job_id)
+            await self._follow(stored, executor, status, news, stored.native_id)
+
+    async def cancel(self, stored: StoredJob) -> None:
+        """Ask for the end of a command; harmless if none runs."""
+        if executor := self._executors.get(stored.executor):
+            await executor.cancel(stored.job_id)
+
+    async def give_up(self, stored: StoredJob, message: str, *, transient: bool = False) -> None:
+        """End a job that never ran, or that the service failed to follow."""
+        _log.error("the job cannot be run", reason=message)
+        error = ErrorSummary(message, is_transient=transient)
+        await self._settle(stored, ExecutionPhase.ERROR, Outcome(now(), error=error))
+
+    def _prepare(self, stored: StoredJob) -> Execution:
+        definition = self._definitions.get(stored.payload)
+        if definition is None or definition.run is None:
+            raise PayloadError(f"the payload {stored.payload} is not configured any more")
+        folder = self.folder(stored)
+        execution = new_execution(definition, stored, folder)
+        folder.make()
+        return execution
+
+    def _executor(self, stored: StoredJob) -> Executor:
+        try:
+            return self._executors[stored.executor]
+        except KeyError:
+            raise ExecutorError(f"the executor {stored.executor} is not configured any more") from None
+
+    @staticmethod
+    async def _submit(executor: Executor, execution: Execution) -> str:
+        return await retry(
+            lambda: executor.submit(execution),
+            deadline=Deadline(f"submission of {execution.key}", _SUBMIT_TIME),
+            is_transient=lambda error: isinstance(error, ExecutorError) and error.transient,
+        )
+
+    async def _attach(self, executor: Executor, stored: StoredJob) -> ExecutionStatus:
+        execution = attached_execution(stored, self.folder(stored))
+        deadline = Deadline("attach", self._attach_patience)
+        while True:
+            status = await executor.attach(execution, stored.native_id or "")
+            if status.state is not ExecutorState.UNKNOWN:
+                return status
+            if deadline.expired:
+                return ExecutionStatus(ExecutorState.FAILED, message=NO_TRACE)
+            await asyncio.sleep(_ATTACH_INTERVAL)
+
+    async def _follow(
+        self,
+        stored: StoredJob,
+        executor: Executor,
+        status: ExecutionStatus,
+        news: asyncio.Queue[ExecutionStatus],
+        native_id: str | None,
+    ) -> None:
+        """Write down what the executor tells until the command has ended."""
+        while not status.state.is_final:
+            if status.state is ExecutorState.RUNNING and stored.phase not in {
+                ExecutionPhase.EXECUTING,
+                *FINAL,
+            }:
+                stored = await self._begin(stored, executor, status, native_id)
+            elif status.state is ExecutorState.UNKNOWN:
+                _log.warning("the executor does not know now", reason=status.message)
+            status = await news.get()
+        outcome = await asyncio.to_thread(self._outcome, stored, status)
+        if status.state is ExecutorState.SUCCEEDED and stored.phase is ExecutionPhase.QUEUED:
+            stored = await self._begin(stored, executor, status, native_id)
+        await self._settle(stored, _PHASES[status.state], outcome)
+
+    async def _begin(
+        self, stored: StoredJob, executor: Executor, status: ExecutionStatus, native_id: str | None
+    ) -> StoredJob:
+        """Note that the command runs; end it if the job was ended meanwhile."""
+        begun = await self._store.begin(
+            stored.job_id, stored.phase, start_time=status.start_time or now(), native_id=native_id
+        )
+        if begun is not None:
+            _log.info("executing")
+            return begun
+        await executor.cancel(stored.job_id)
+        return await self._store.find_any(stored.job_id) or stored
+
+    async def _settle(self, stored: StoredJob, phase: ExecutionPhase, outcome: Outcome) -> None:
+        """Write down the end; whoever ended the job before keeps the last word on its phase."""
+        current: StoredJob | None = stored
+        while current is not None and current.phase not in FINAL:
+            if await self._store.end(stored.job_id, current.phase, phase, outcome):
+                _log.info("ended", phase=phase, exit_code=outcome.exit_code)
+                return
+            current = await self._store.find_any(stored.job_id)
+        recorded = await self._store.record_end(stored.job_id, outcome)
+        if recorded is not None and recorded.destroyed:
+            self._removable.set()
+        _log.info("the command of an ended job is gone", exit_code=outcome.exit_code)
+
+    def _outcome(self, stored: StoredJob, status: ExecutionStatus) -> Outcome:
+        folder = self.folder(stored)
+        return Outcome(
+            end_time=status.end_time or now(),
+            exit_code=status.exit_code,
+            files=folder.collect(),
+            error=_error(stored, status, folder),
+        )
+
+
+def _error(stored: StoredJob, status: ExecutionStatus, folder: JobFolder) -> ErrorSummary | None:
+    """Why a command did not succeed, in the words of its own last line if it has any."""
+    match status.state:
+        case ExecutorState.SUCCEEDED:
+            return None
+        case ExecutorState.TIMED_OUT:
+            # Aborted by the service, which nobody but the service can explain.
+            limit = stored.job.execution_duration
+            return ErrorSummary(f"stopped: it ran longer than its execution duration, {limit} s")
+        case ExecutorState.CANCELLED:
+            return ErrorSummary("stopped from outside of the service")
+        case _:
+            tail = folder.read_stderr_tail()
+    line = last_line(tail)
+    if status.exit_code is None:
+        message = status.message
+    elif status.exit_code < 0:
+        message = f"{status.message}; its last words: {line}" if line else status.message
+    else:
+        message = line or status.message
+    return ErrorSummary(message, has_detail=bool(line))
+
+
+def _bind(stored: StoredJob) -> None:
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(
+        job_id=stored.job_id, run_id=stored.job.run_id, payload=stored.payload
+    )

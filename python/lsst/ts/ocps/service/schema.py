@@ -1,0 +1,191 @@
+"""The table of jobs, and how its rows are read."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect, Row
+from typing_extensions import override
+
+from lsst.ts.ocps.uws.jobs import ErrorSummary, Job, Parameter, Result
+from lsst.ts.ocps.uws.phases import ExecutionPhase
+
+__all__ = ["StoredJob", "StoredResult", "job_from_row", "jobs", "metadata", "now", "row_from_job"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now() -> datetime:
+    """The time in UTC, as precise as times are kept and shown (1 ms).
+
+    Were they kept more precisely, ``AFTER=`` the shown time of a job would list the job itself.
+    """
+    time = datetime.now(UTC)
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+class _Milliseconds(sa.types.TypeDecorator[datetime]):
+    """An aware time as milliseconds since 1970, the same in every database."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    @override
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - _EPOCH) // timedelta(milliseconds=1)
+
+    @override
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(milliseconds=value)
+
+
+metadata = sa.MetaData()
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("job_id", sa.String(32), primary_key=True),
+    sa.Column("payload", sa.String(63), nullable=False),
+    sa.Column("run_id", sa.String(64)),
+    sa.Column("owner_id", sa.String(128)),
+    sa.Column("phase", sa.String(16), nullable=False),
+    sa.Column("creation_time", _Milliseconds, nullable=False),
+    sa.Column("start_time", _Milliseconds),
+    sa.Column("end_time", _Milliseconds),
+    sa.Column("destruction", _Milliseconds),
+    sa.Column("execution_duration", sa.Integer, nullable=False),
+    sa.Column("parameters", sa.JSON, nullable=False, comment="[[name, value], …]"),
+    sa.Column("results", sa.JSON, nullable=False, comment="[[id, path, size, mime type], …]"),
+    sa.Column("error_message", sa.Text),
+    sa.Column("error_is_transient", sa.Boolean, nullable=False, default=False),
+    sa.Column("error_has_detail", sa.Boolean, nullable=False, default=False),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("executor", sa.String(32), nullable=False),
+    sa.Column("outputs", sa.Text, nullable=False, comment="output folder below the folder of the job"),
+    sa.Column("native_id", sa.Text, comment="what the executor calls it"),
+    sa.Column(
+        "handed_over",
+        sa.Boolean,
+        nullable=False,
+        default=False,
+        comment="an executor was asked to run it, and its end is not yet known",
+    ),
+    sa.Column(
+        "destroyed",
+        sa.Boolean,
+        nullable=False,
+        default=False,
+        comment="gone for everybody; the row stays until command and folder are gone too",
+    ),
+    sa.Index("jobs_by_payload", "payload", "creation_time", "job_id"),
+    sa.Index("jobs_by_time", "creation_time", "job_id"),
+    sa.Index("jobs_by_phase", "phase"),
+    sa.Index("jobs_by_destruction", "destruction"),
+    sa.Index("jobs_by_handed_over", "handed_over"),
+    sa.Index("jobs_by_destroyed", "destroyed"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A file that a job left."""
+
+    result_id: str
+    path: str
+    """Relative to the output folder."""
+
+    size: int
+    """Size when the job ended (byte)."""
+
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A job as UWS tells it, and what only the service knows of it."""
+
+    job: Job
+    """Its results have no ``url``: that depends on the root URL of who asks."""
+
+    payload: str
+    executor: str
+    outputs: str
+    """Output folder below the folder of the job."""
+
+    native_id: str | None = None
+    handed_over: bool = False
+    """Whether an executor was asked to run it and its end is not yet known."""
+
+    destroyed: bool = False
+    exit_code: int | None = None
+    files: tuple[StoredResult, ...] = ()
+    """The files behind ``job.results``."""
+
+    @property
+    def job_id(self) -> str:
+        """Short for ``job.job_id``."""
+        return self.job.job_id
+
+    @property
+    def phase(self) -> ExecutionPhase:
+        """Short for ``job.phase``."""
+        return self.job.phase
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The parameters as name-value pairs."""
+        return tuple((parameter.name, parameter.value) for parameter in self.job.parameters)
+
+
+def job_from_row(row: Row[Any]) -> StoredJob:
+    """Read a whole row of `jobs`."""
+    files = tuple(StoredResult(*entry) for entry in row.results)
+    error = None
+    if row.error_message is not None:
+        error = ErrorSummary(row.error_message, row.error_is_transient, row.error_has_detail)
+    job = Job(
+        job_id=row.job_id,
+        phase=ExecutionPhase(row.phase),
+        run_id=row.run_id,
+        owner_id=row.owner_id,
+        creation_time=row.creation_time,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        execution_duration=row.execution_duration,
+        destruction=row.destruction,
+        parameters=tuple(Parameter(name, value) for name, value in row.parameters),
+        results=tuple(Result(file.result_id, None, file.size, file.mime_type) for file in files),
+        error=error,
+        version="1.1",
+    )
+    return StoredJob(
+        job=job,
+        payload=row.payload,
+        executor=row.executor,
+        outputs=row.outputs,
+        native_id=row.native_id,
+        handed_over=row.handed_over,
+        destroyed=row.destroyed,
+        exit_code=row.exit_code,
+        files=files,
+    )
+
+
+def row_from_job(stored: StoredJob) -> dict[str, Any]:
+    """The columns of a new job; it has no end and no results yet."""
+    job = stored.job
+    return {
+        "job_id": job.job_id,
+        "payload": stored.payload,
+        "run_id": job.run_id,
+        "owner_id": job.owner_id,
+        "phase": job.phase.value,
+        "creation_time": job.creation_time,
+        "destruction": job.destruction,
+        "execution_duration": job.execution_duration,
+        "parameters": [list(pair) for pair in stored.pairs],
+        "results": [],
+        "executor": stored.executor,
+        "outputs": stored.outputs,
+    }

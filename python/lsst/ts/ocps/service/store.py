@@ -1,0 +1,314 @@
+"""The jobs in the database: the truth. Phases change here and nowhere else."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from lsst.ts.ocps.uws.jobs import ErrorSummary, JobRef
+from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase, may_change
+
+from .database import open_engines
+from .errors import StoreError
+from .schema import StoredJob, StoredResult, job_from_row, jobs, metadata, row_from_job
+from .watch import PhaseWatch
+
+__all__ = ["JobFilter", "ListedJob", "Outcome", "Store"]
+
+_REF_COLUMNS = (
+    jobs.c.job_id,
+    jobs.c.payload,
+    jobs.c.phase,
+    jobs.c.run_id,
+    jobs.c.owner_id,
+    jobs.c.creation_time,
+)
+
+# The statement that is executed most often is built once.
+_FIND = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("job_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs of a list are wanted (UWS 1.1 section 2.2.2.1); the conditions are all to be met."""
+
+    payload: str | None = None
+    phases: frozenset[ExecutionPhase] = frozenset()
+    """Empty: all but ARCHIVED."""
+
+    after: datetime | None = None
+    """Created later than this."""
+
+    last: int | None = None
+    """The newest so many, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """An entry of a job list, without its URL."""
+
+    ref: JobRef
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known of a job that has ended."""
+
+    end_time: datetime
+    exit_code: int | None = None
+    files: tuple[StoredResult, ...] = ()
+    error: ErrorSummary | None = None
+
+
+class Store:
+    """The jobs. All writes are single statements, so that each happens whole or not at all.
+
+    Parameters
+    ----------
+    writer, reader
+        Engines in autocommit mode; SQLite has one writer at a time.
+    watch
+        Told of every change of a phase, after it is durable.
+    """
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, watch: PhaseWatch) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._watch = watch
+
+    @classmethod
+    async def open(cls, path: Path, watch: PhaseWatch) -> Self:
+        """Open the database in a file, and make it if need be.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be used.
+        """
+        writer, reader = open_engines(path)
+        store = cls(writer, reader, watch)
+        try:
+            async with store._using(writer) as connection:
+                await connection.run_sync(metadata.create_all)
+        except StoreError:
+            await store.aclose()
+            raise
+        return store
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    async def ping(self) -> None:
+        """Raise `StoreError` if the database does not answer."""
+        async with self._using(self._reader) as connection:
+            await connection.execute(sa.select(sa.literal(1)))
+
+    # Phase changes
+
+    async def _change_phase(
+        self, job_id: str, old: ExecutionPhase, new: ExecutionPhase, **values: Any
+    ) -> StoredJob | None:
+        """Compare and set; None if the job is not in phase ``old`` (any more)."""
+        if not may_change(old, new):
+            raise ValueError(f"job {job_id}: no job goes from {old} to {new}")
+        changed = await self._update(
+            sa.and_(jobs.c.job_id == job_id, jobs.c.phase == old.value), phase=new.value, **values
+        )
+        if changed is not None:
+            self._watch.publish(job_id, None if changed.destroyed else changed)
+        return changed
+
+    async def queue(self, job_id: str, old: ExecutionPhase) -> StoredJob | None:
+        """Commit a job to execution; None if it is not in phase ``old``."""
+        return await self._change_phase(job_id, old, ExecutionPhase.QUEUED)
+
+    async def begin(
+        self, job_id: str, old: ExecutionPhase, *, start_time: datetime | None, native_id: str | None
+    ) -> StoredJob | None:
+        """Note that the command runs; None if the job is not in phase ``old``."""
+        values = {"start_time": start_time, "native_id": native_id}
+        return await self._change_phase(job_id, old, ExecutionPhase.EXECUTING, **values)
+
+    async def lose_sight(self, job_id: str, old: ExecutionPhase) -> StoredJob | None:
+        """Note that nobody can tell what the job does; None if it is not in phase ``old``."""
+        return await self._change_phase(job_id, old, ExecutionPhase.UNKNOWN)
+
+    async def end(
+        self, job_id: str, old: ExecutionPhase, new: ExecutionPhase, outcome: Outcome
+    ) -> StoredJob | None:
+        """Note the end of the command; None if the job is not in phase ``old``."""
+        return await self._change_phase(job_id, old, new, handed_over=False, **_outcome_columns(outcome))
+
+    async def abort(self, job_id: str, old: ExecutionPhase, *, end_time: datetime) -> StoredJob | None:
+        """End a job for its user, whatever its command still does; None if it is not in phase ``old``."""
+        return await self._change_phase(job_id, old, ExecutionPhase.ABORTED, end_time=end_time)
+
+    # Other changes
+
+    async def add(self, stored: StoredJob) -> None:
+        """Keep a new job."""
+        async with self._using(self._writer) as connection:
+            await connection.execute(sa.insert(jobs), row_from_job(stored))
+
+    async def claim(self, job_id: str) -> StoredJob | None:
+        """Take a queued job for an executor, once; None if it is not there to be taken."""
+        condition = (
+            (jobs.c.job_id == job_id)
+            & (jobs.c.phase == ExecutionPhase.QUEUED.value)
+            & jobs.c.handed_over.is_(False)
+        )
+        return await self._update(condition, handed_over=True)
+
+    async def set_native_id(self, job_id: str, native_id: str) -> None:
+        """Keep what the executor calls the job."""
+        await self._update(jobs.c.job_id == job_id, native_id=native_id)
+
+    async def record_end(self, job_id: str, outcome: Outcome) -> StoredJob | None:
+        """Note the end of the command of a job whose phase has been settled before."""
+        columns = _outcome_columns(outcome)
+        # When and why it ended was said when the phase was settled.
+        for name in ("end_time", "error_message", "error_is_transient", "error_has_detail"):
+            del columns[name]
+        return await self._update(jobs.c.job_id == job_id, handed_over=False, **columns)
+
+    async def set_parameters(self, job_id: str, pairs: Iterable[tuple[str, str]]) -> StoredJob | None:
+        """Replace the parameters of a job; None if it is not PENDING."""
+        condition = (jobs.c.job_id == job_id) & (jobs.c.phase == ExecutionPhase.PENDING.value)
+        return await self._update(condition, parameters=[list(pair) for pair in pairs])
+
+    async def set_execution_duration(self, job_id: str, seconds: int) -> StoredJob | None:
+        """Set the limit of the execution time; None if the command was handed over or the job has ended."""
+        condition = (
+            (jobs.c.job_id == job_id)
+            & jobs.c.phase.not_in([phase.value for phase in FINAL])
+            & jobs.c.handed_over.is_(False)
+        )
+        return await self._update(condition, execution_duration=seconds)
+
+    async def set_destruction(self, job_id: str, time: datetime) -> StoredJob | None:
+        """Set the time of destruction; None if there is no such job."""
+        return await self._update((jobs.c.job_id == job_id) & jobs.c.destroyed.is_(False), destruction=time)
+
+    async def mark_destroyed(self, job_id: str) -> StoredJob | None:
+        """Hide a job for good; None if it is not in a final phase, or is not there."""
+        condition = (jobs.c.job_id == job_id) & jobs.c.phase.in_([phase.value for phase in FINAL])
+        hidden = await self._update(condition & jobs.c.destroyed.is_(False), destroyed=True)
+        if hidden is not None:
+            self._watch.publish(job_id, None)
+        return hidden
+
+    async def remove(self, job_id: str) -> None:
+        """Forget a job altogether."""
+        async with self._using(self._writer) as connection:
+            await connection.execute(sa.delete(jobs).where(jobs.c.job_id == job_id))
+
+    # Reading
+
+    async def find(self, job_id: str) -> StoredJob | None:
+        """The job, unless it is destroyed."""
+        stored = await self.find_any(job_id)
+        return None if stored is None or stored.destroyed else stored
+
+    async def find_any(self, job_id: str) -> StoredJob | None:
+        """The job, also if it is destroyed and only its row is left."""
+        async with self._using(self._reader) as connection:
+            row = (await connection.execute(_FIND, {"job_id": job_id})).one_or_none()
+        return None if row is None else job_from_row(row)
+
+    async def list_jobs(self, wanted: JobFilter) -> Sequence[ListedJob]:
+        """List jobs; newest first if ``wanted.last`` is given, else oldest first."""
+        conditions: list[sa.ColumnElement[bool]] = [jobs.c.destroyed.is_(False)]
+        if wanted.payload is not None:
+            conditions.append(jobs.c.payload == wanted.payload)
+        if wanted.phases:
+            conditions.append(jobs.c.phase.in_([phase.value for phase in wanted.phases]))
+        else:
+            conditions.append(jobs.c.phase != ExecutionPhase.ARCHIVED.value)
+        if wanted.after is not None:
+            conditions.append(jobs.c.creation_time > wanted.after)
+        query = sa.select(*_REF_COLUMNS).where(*conditions)
+        if wanted.last is None:
+            query = query.order_by(jobs.c.creation_time, jobs.c.job_id)
+        else:
+            query = query.order_by(jobs.c.creation_time.desc(), jobs.c.job_id.desc()).limit(wanted.last)
+        async with self._using(self._reader) as connection:
+            rows = (await connection.execute(query)).all()
+        return [_listed(row) for row in rows]
+
+    async def list_queued(self) -> Sequence[StoredJob]:
+        """The jobs that wait for an executor, in the order of their creation."""
+        queued = jobs.c.phase == ExecutionPhase.QUEUED.value
+        return await self._select(queued & jobs.c.handed_over.is_(False) & jobs.c.destroyed.is_(False))
+
+    async def list_handed_over(self) -> Sequence[StoredJob]:
+        """The jobs whose commands may run, destroyed ones among them."""
+        return await self._select(jobs.c.handed_over.is_(True))
+
+    async def list_due(self, time: datetime) -> Sequence[StoredJob]:
+        """The jobs whose time of destruction has come."""
+        return await self._select((jobs.c.destruction <= time) & jobs.c.destroyed.is_(False))
+
+    async def list_removable(self) -> Sequence[StoredJob]:
+        """The destroyed jobs whose commands have ended."""
+        return await self._select(jobs.c.destroyed.is_(True) & jobs.c.handed_over.is_(False))
+
+    async def next_destruction(self) -> datetime | None:
+        """The earliest time of destruction there is."""
+        query = sa.select(sa.func.min(jobs.c.destruction)).where(jobs.c.destroyed.is_(False))
+        async with self._using(self._reader) as connection:
+            time: datetime | None = (await connection.execute(query)).scalar_one()
+        return time
+
+    # Helpers
+
+    async def _update(self, condition: sa.ColumnElement[bool], **values: Any) -> StoredJob | None:
+        statement = sa.update(jobs).where(condition).values(**values).returning(jobs)
+        async with self._using(self._writer) as connection:
+            row = (await connection.execute(statement)).one_or_none()
+        return None if row is None else job_from_row(row)
+
+    async def _select(self, condition: sa.ColumnElement[bool]) -> list[StoredJob]:
+        query = sa.select(jobs).where(condition).order_by(jobs.c.job_id)
+        async with self._using(self._reader) as connection:
+            rows = (await connection.execute(query)).all()
+        return [job_from_row(row) for row in rows]
+
+    @asynccontextmanager
+    async def _using(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"database {engine.url.database}: {error}") from error
+
+
+def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
+    error = outcome.error
+    return {
+        "end_time": outcome.end_time,
+        "exit_code": outcome.exit_code,
+        "results": [[file.result_id, file.path, file.size, file.mime_type] for file in outcome.files],
+        "error_message": error.message if error else None,
+        "error_is_transient": error.is_transient if error else False,
+        "error_has_detail": error.has_detail if error else False,
+    }
+
+
+def _listed(row: Any) -> ListedJob:
+    ref = JobRef(
+        job_id=row.job_id,
+        phase=ExecutionPhase(row.phase),
+        run_id=row.run_id,
+        owner_id=row.owner_id,
+        creation_time=row.creation_time,
+    )
+    return ListedJob(ref, row.payload)

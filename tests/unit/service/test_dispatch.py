@@ -1,0 +1,287 @@
+"""Which job runs when, and what becomes of jobs over restarts, on a fake executor."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lsst.ts.ocps.executors.base import ExecutorError, ExecutorState
+from lsst.ts.ocps.executors.testing import FakeCluster
+from lsst.ts.ocps.service.results import JobFolder
+from lsst.ts.ocps.service.runner import NO_TRACE
+from lsst.ts.ocps.service.schema import now
+from lsst.ts.ocps.uws.phases import ExecutionPhase
+from support.processes import until
+from support.service_process import FakeService, fake_service
+
+pytestmark = pytest.mark.asyncio
+P = ExecutionPhase
+
+
+def id_of(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+async def create_running(fake: FakeService, payload: str = "work") -> str:
+    path = await fake.calls.create(payload, PHASE="RUN")
+    assert (await fake.calls.executing(path)).phase is P.EXECUTING
+    return path
+
+
+def in_seconds(seconds: float) -> str:
+    """A time to come, as a client writes it."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+async def until_forgotten(fake: FakeService, path: str) -> None:
+    """Wait until not even the row of a job is left."""
+    async with asyncio.timeout(20):
+        while await fake.context.store.find_any(id_of(path)):  # noqa: ASYNC110 (the store has no event for it)
+            await asyncio.sleep(0.01)
+    assert (await fake.calls.http.get(path)).status_code == 404
+
+
+async def until_settled(fake: FakeService) -> None:
+    """Wait until the ends of all commands are written down."""
+    async with asyncio.timeout(20):
+        while await fake.context.store.list_handed_over():  # noqa: ASYNC110 (the store has no event for it)
+            await asyncio.sleep(0.01)
+
+
+class TestQueue:
+    async def test_no_more_commands_run_than_allowed_and_the_next_follows_in_order(
+        self, tmp_path: Path
+    ) -> None:
+        async with fake_service(tmp_path, max_running=2) as fake:
+            paths = [await fake.calls.create("work", PHASE="RUN") for _ in range(4)]
+            for path in paths[:2]:
+                assert (await fake.calls.executing(path)).phase is P.EXECUTING
+            assert await fake.calls.text(f"{paths[2]}/phase") == "QUEUED"
+            fake.cluster.finish(id_of(paths[1]))
+            await fake.calls.executing(paths[2])
+            assert await fake.calls.text(f"{paths[3]}/phase") == "QUEUED"
+            assert fake.cluster.keys == tuple(map(id_of, paths[:3]))
+
+    async def test_a_payload_with_max_active_does_not_hold_up_the_others(self, fake: FakeService) -> None:
+        first = await create_running(fake, "single")
+        second = await fake.calls.create("single", PHASE="RUN")
+        await create_running(fake, "work")
+        assert await fake.calls.text(f"{second}/phase") == "QUEUED"
+        fake.cluster.finish(id_of(first))
+        assert (await fake.calls.executing(second)).phase is P.EXECUTING
+
+    async def test_an_aborted_queued_job_is_never_started_and_frees_its_place(self, tmp_path: Path) -> None:
+        async with fake_service(tmp_path, max_running=1) as fake:
+            first = await create_running(fake)
+            second, third = [await fake.calls.create("work", PHASE="RUN") for _ in range(2)]
+            await fake.calls.post(f"{second}/phase", PHASE="ABORT")
+            fake.cluster.finish(id_of(first))
+            await fake.calls.executing(third)
+            assert id_of(second) not in fake.cluster.keys
+
+
+class TestSubmission:
+    async def test_a_refusal_for_good_is_the_error_of_the_job(self, fake: FakeService) -> None:
+        fake.cluster.refuse_next(ExecutorError("no such partition"))
+        job = await fake.calls.end(await fake.calls.create("work", PHASE="RUN"))
+        assert job.phase is P.ERROR
+        assert job.error is not None
+        assert (job.error.message, job.error.is_transient) == ("no such partition", False)
+
+    async def test_a_transient_refusal_is_tried_again(self, fake: FakeService) -> None:
+        fake.cluster.refuse_next(ExecutorError("too many files", transient=True))
+        await create_running(fake)
+
+    async def test_a_job_aborted_while_it_is_handed_over_is_cancelled(self, fake: FakeService) -> None:
+        path = await fake.calls.create("work")
+        run, abort = await asyncio.gather(
+            fake.calls.post(f"{path}/phase", PHASE="RUN"), fake.calls.post(f"{path}/phase", PHASE="ABORT")
+        )
+        assert abort.status_code == 303
+        assert run.status_code in {303, 403}
+        assert (await fake.calls.end(path)).phase is P.ABORTED
+        await until(
+            lambda: (
+                fake.cluster.status(id_of(path)).state not in {ExecutorState.WAITING, ExecutorState.RUNNING}
+            ),
+            "the command does not run",
+        )
+
+
+class TestRaces:
+    async def test_of_two_aborts_both_are_accepted_and_one_counts(self, fake: FakeService) -> None:
+        path = await create_running(fake)
+        answers = await asyncio.gather(*(fake.calls.post(f"{path}/phase", PHASE="ABORT") for _ in range(10)))
+        assert {answer.status_code for answer in answers} == {303}
+        assert (await fake.calls.job(path)).phase is P.ABORTED
+
+    @pytest.mark.parametrize("exit_code", [0, 1])
+    async def test_abort_against_the_end_leaves_one_truth(self, fake: FakeService, exit_code: int) -> None:
+        for delay in (0, 0.001, 0.002, 0.003, 0.005, 0.008):
+            path = await create_running(fake)
+            abort = asyncio.create_task(fake.calls.post(f"{path}/phase", PHASE="ABORT"))
+            await asyncio.sleep(delay)
+            fake.cluster.finish(id_of(path), exit_code)
+            shown = await fake.calls.job((await abort).headers["Location"])
+            assert shown.phase in {P.ABORTED, P.COMPLETED if exit_code == 0 else P.ERROR}
+            assert (shown.error is None) == (shown.phase is not P.ERROR)
+            await until_settled(fake)
+            last = await fake.calls.job(path)
+            assert (last.phase, last.end_time) == (shown.phase, shown.end_time)
+
+    async def test_run_twice_at_once_starts_one_command(self, fake: FakeService) -> None:
+        path = await fake.calls.create("work")
+        answers = await asyncio.gather(*(fake.calls.post(f"{path}/phase", PHASE="RUN") for _ in range(10)))
+        assert sorted(answer.status_code for answer in answers) == [303] + [403] * 9
+        await fake.calls.executing(path)
+        assert fake.cluster.keys == (id_of(path),)
+
+    async def test_deletes_at_once_do_not_disturb_each_other(self, fake: FakeService) -> None:
+        path = await create_running(fake)
+        answers = await asyncio.gather(*(fake.calls.http.delete(path) for _ in range(10)))
+        assert {answer.status_code for answer in answers} <= {303, 404}
+        assert 303 in {answer.status_code for answer in answers}
+        assert (await fake.calls.http.get(path)).status_code == 404
+
+
+class TestRestart:
+    async def test_queued_jobs_are_queued_again(self, tmp_path: Path) -> None:
+        cluster = FakeCluster()
+        async with fake_service(tmp_path, cluster=cluster, max_running=1) as fake:
+            first = await create_running(fake)
+            second, third = [await fake.calls.create("work", PHASE="RUN") for _ in range(2)]
+        async with fake_service(tmp_path, cluster=cluster, max_running=1) as fake:
+            assert [ref.phase for ref in await fake.calls.jobs("work")] == [P.EXECUTING, P.QUEUED, P.QUEUED]
+            cluster.finish(id_of(first))
+            await fake.calls.executing(second)
+            cluster.finish(id_of(second))
+            await fake.calls.executing(third)
+        assert cluster.keys == tuple(map(id_of, (first, second, third)))
+
+    async def test_a_command_that_ended_meanwhile_ends_its_job(self, tmp_path: Path) -> None:
+        cluster = FakeCluster()
+        async with fake_service(tmp_path, cluster=cluster) as fake:
+            path = await create_running(fake)
+        cluster.finish(id_of(path), 5)
+        async with fake_service(tmp_path, cluster=cluster) as fake:
+            job = await fake.calls.end(path)
+        assert job.phase is P.ERROR
+        assert job.error is not None
+        assert "exit code 5" in job.error.message
+
+    async def test_a_command_without_trace_is_an_error_after_some_patience(self, tmp_path: Path) -> None:
+        cluster = FakeCluster()
+        async with fake_service(tmp_path, cluster=cluster) as fake:
+            path = await create_running(fake)
+        cluster.lose(id_of(path))
+        async with fake_service(tmp_path, cluster=cluster) as fake:
+            assert (await fake.calls.job(path)).phase is P.EXECUTING
+            job = await fake.calls.end(path)
+        assert job.phase is P.ERROR
+        assert job.error is not None
+        assert job.error.message == NO_TRACE
+
+    async def test_a_job_aborted_in_the_last_life_whose_command_still_runs_is_cancelled(
+        self, tmp_path: Path
+    ) -> None:
+        cluster = FakeCluster()
+        async with fake_service(tmp_path, cluster=cluster) as fake:
+            path = await create_running(fake)
+            stored = await fake.context.store.abort(
+                id_of(path),
+                P.EXECUTING,
+                end_time=(await fake.context.store.find(id_of(path))).job.creation_time,  # type: ignore[arg-type, union-attr]
+            )
+            assert stored is not None
+        async with fake_service(tmp_path, cluster=cluster) as fake:
+            await until(lambda: cluster.status(id_of(path)).state.is_final, "the command is cancelled")
+            assert (await fake.calls.job(path)).phase is P.ABORTED
+
+    async def test_a_job_destroyed_in_the_last_life_is_removed_in_this_one(self, tmp_path: Path) -> None:
+        cluster = FakeCluster()
+        async with fake_service(tmp_path, cluster=cluster) as fake:
+            path = await create_running(fake)
+            folder = fake.config.jobs_directory / id_of(path)
+            await fake.context.store.abort(id_of(path), P.EXECUTING, end_time=now())
+            await fake.context.store.mark_destroyed(id_of(path))
+        assert folder.exists()
+        async with fake_service(tmp_path, cluster=cluster) as fake:
+            await until(lambda: not folder.exists(), "the folder is gone")
+            assert cluster.status(id_of(path)).state is ExecutorState.CANCELLED
+
+
+class TestDestruction:
+    async def test_a_destroyed_job_leaves_neither_row_nor_folder(self, fake: FakeService) -> None:
+        path = await create_running(fake)
+        folder = fake.config.jobs_directory / id_of(path)
+        assert folder.exists()
+        await fake.calls.http.delete(path)
+        await until(lambda: not folder.exists(), "the folder is gone")
+        await until_forgotten(fake, path)
+
+    async def test_a_folder_that_cannot_be_removed_does_not_keep_the_others(
+        self, fake: FakeService, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        locked, other = [await create_running(fake) for _ in range(2)]
+        remove = JobFolder.remove
+
+        def remove_unlocked(folder: JobFolder) -> None:
+            if folder.path.name == id_of(locked):
+                raise PermissionError(13, "Permission denied", str(folder.path))
+            remove(folder)
+
+        monkeypatch.setattr(JobFolder, "remove", remove_unlocked)
+        for path in (locked, other):
+            await fake.calls.http.delete(path)
+        await until_forgotten(fake, other)
+        assert await fake.context.store.find_any(id_of(locked))
+        assert (await fake.calls.http.get(locked)).status_code == 404
+
+    async def test_a_job_is_destroyed_at_its_time_though_it_runs(self, fake: FakeService) -> None:
+        path = await create_running(fake)
+        folder = fake.config.jobs_directory / id_of(path)
+        job = await fake.calls.job(path)
+        assert job.creation_time is not None
+        soon = asyncio.get_running_loop().time()
+        answer = await fake.calls.post(f"{path}/destruction", DESTRUCTION=in_seconds(0.3))
+        assert answer.status_code == 303
+        await until(lambda: not folder.exists(), "the folder is gone")
+        assert asyncio.get_running_loop().time() - soon >= 0.2
+        assert (await fake.calls.http.get(path)).status_code == 404
+        assert fake.cluster.status(id_of(path)).state is ExecutorState.CANCELLED
+
+    async def test_a_time_given_at_creation_holds_for_pending_jobs_too(self, fake: FakeService) -> None:
+        path = await fake.calls.create("work", DESTRUCTION=in_seconds(0.3))
+        assert (await fake.calls.job(path)).phase is P.PENDING
+        await until_forgotten(fake, path)
+
+    async def test_what_should_have_been_destroyed_during_a_stop_is_destroyed_at_the_start(
+        self, tmp_path: Path
+    ) -> None:
+        async with fake_service(tmp_path) as fake:
+            path = await fake.calls.create("work", DESTRUCTION=in_seconds(0.4))
+            time = (await fake.calls.job(path)).destruction
+        assert time is not None
+        await until(lambda: datetime.now(UTC) > time, "the time has come")
+        async with fake_service(tmp_path) as fake:
+            await until_forgotten(fake, path)
+
+
+class TestStop:
+    async def test_commands_go_on_unless_told_otherwise(self, tmp_path: Path) -> None:
+        cluster = FakeCluster()
+        async with fake_service(tmp_path, cluster=cluster) as fake:
+            path = await create_running(fake)
+        assert cluster.status(id_of(path)).state is ExecutorState.RUNNING
+
+    async def test_on_stop_abort_ends_running_jobs_and_starts_no_others(self, tmp_path: Path) -> None:
+        cluster = FakeCluster()
+        async with fake_service(tmp_path, cluster=cluster, on_stop="abort", max_running=1) as fake:
+            running = await create_running(fake)
+            queued = await fake.calls.create("work", PHASE="RUN")
+        assert cluster.status(id_of(running)).state is ExecutorState.CANCELLED
+        assert cluster.keys == (id_of(running),)
+        async with fake_service(tmp_path, cluster=cluster) as fake:
+            assert (await fake.calls.job(running)).phase is P.ABORTED
+            assert (await fake.calls.executing(queued)).phase is P.EXECUTING

@@ -1,0 +1,221 @@
+"""The folder of a job: what is listed, what is opened, and what never is."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from lsst.ts.ocps.service.errors import NotFoundError
+from lsst.ts.ocps.service.results import JobFolder, last_line, mime_type
+from lsst.ts.ocps.service.schema import StoredResult
+from lsst.ts.ocps.uws.progress import Progress
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    (tmp_path / "secret.txt").write_text("of the service")
+    made = JobFolder(tmp_path / "1job", "out")
+    made.make()
+    return made
+
+
+def put(folder: JobFolder, name: str, content: str = "x") -> None:
+    path = folder.output_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def result(path: str) -> StoredResult:
+    return StoredResult("id", path, 1, "text/plain")
+
+
+def read(folder: JobFolder, path: str) -> bytes:
+    file, size = folder.open_result(result(path))
+    with file:
+        content = file.read()
+    assert len(content) == size
+    return content
+
+
+def test_regular_files_are_listed_with_size_and_type(folder: JobFolder) -> None:
+    put(folder, "b/c/image.fits", "12345")
+    put(folder, "a.json", "{}")
+    listed = folder.collect()
+    assert [(file.result_id, file.path, file.size, file.mime_type) for file in listed] == [
+        ("a.json", "a.json", 2, "application/json"),
+        ("b_c_image.fits", "b/c/image.fits", 5, "application/fits"),
+    ]
+    assert read(folder, "b/c/image.fits") == b"12345"
+
+
+def test_links_pipes_hidden_files_and_the_progress_are_not_listed(folder: JobFolder) -> None:
+    put(folder, "real.txt")
+    put(folder, ".hidden")
+    put(folder, ".git/config")
+    put(folder, "progress.json", "{}")
+    (folder.output_path / "link.txt").symlink_to("real.txt")
+    (folder.output_path / "outside.txt").symlink_to(folder.path.parent / "secret.txt")
+    (folder.output_path / "folder").symlink_to(folder.path.parent)
+    os.mkfifo(folder.output_path / "pipe")
+    assert [file.result_id for file in folder.collect()] == ["real.txt"]
+
+
+def test_ids_are_unique_and_fit_for_documents_whatever_the_names(folder: JobFolder) -> None:
+    for name in ("a_b", "a/b", "a_b-2", "bell\x07", "two\nlines", "blank and ünïcode", "50%"):
+        put(folder, name)
+    Path(os.fsdecode(os.fsencode(folder.output_path) + b"/latin\xff1")).write_text("y")
+    listed = {file.result_id: file.path for file in folder.collect()}
+    assert len(listed) == 8
+    assert {"a_b", "a_b-2", "bell_", "two_lines", "blank and ünïcode", "50%", "latin_1"} <= set(listed)
+    assert all(result_id.isprintable() and "/" not in result_id for result_id in listed)
+    assert read(folder, listed["latin_1"]) == b"y"
+
+
+def test_a_job_that_removed_its_outputs_has_none(folder: JobFolder) -> None:
+    folder.output_path.rmdir()
+    assert folder.collect() == ()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../secret.txt", "../../secret.txt", "/etc/passwd", "a/../../../secret.txt", "..", ".", "", "a//b/../c"],
+)
+def test_no_path_leads_out_of_the_folder(folder: JobFolder, path: str) -> None:
+    put(folder, "a/b")
+    with pytest.raises(NotFoundError):
+        folder.open_result(result(path))
+
+
+def test_a_link_put_in_the_place_of_a_result_is_not_followed(folder: JobFolder) -> None:
+    put(folder, "inner/result.txt")
+    (listed,) = folder.collect()
+    (folder.output_path / "inner/result.txt").unlink()
+    (folder.output_path / "inner/result.txt").symlink_to(folder.path.parent / "secret.txt")
+    with pytest.raises(NotFoundError):
+        folder.open_result(listed)
+
+
+def test_a_folder_replaced_by_a_link_is_not_followed(folder: JobFolder) -> None:
+    put(folder, "inner/secret.txt")
+    (listed,) = folder.collect()
+    (folder.output_path / "inner/secret.txt").unlink()
+    (folder.output_path / "inner").rmdir()
+    (folder.output_path / "inner").symlink_to(folder.path.parent)
+    with pytest.raises(NotFoundError):
+        folder.open_result(listed)
+
+
+def test_output_folder_and_its_parents_are_not_followed_as_links(folder: JobFolder) -> None:
+    folder.output_path.rmdir()
+    folder.output_path.symlink_to(folder.path.parent)
+    with pytest.raises(NotFoundError):
+        folder.open_result(result("secret.txt"))
+
+
+def test_a_pipe_is_refused_without_waiting_for_a_writer(folder: JobFolder) -> None:
+    os.mkfifo(folder.output_path / "pipe")
+    with pytest.raises(NotFoundError, match="regular"):
+        folder.open_result(result("pipe"))
+
+
+def test_a_folder_is_no_result(folder: JobFolder) -> None:
+    put(folder, "inner/x")
+    with pytest.raises(NotFoundError):
+        folder.open_result(result("inner"))
+
+
+def test_refusals_leave_no_descriptor_open(folder: JobFolder) -> None:
+    put(folder, "inner/x")
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (counts)
+    for path in ("../x", "inner", "inner/y", "inner/../x", "nothing"):
+        with pytest.raises(NotFoundError):
+            folder.open_result(result(path))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 (counts)
+
+
+def test_progress_is_read(folder: JobFolder) -> None:
+    put(folder, "progress.json", json.dumps({"fraction": 0.4, "message": "frame 4\nof 10", "more": 1}))
+    assert folder.read_progress() == Progress(0.4, "frame 4 of 10")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "1",
+        '{"fraction": 2}',
+        '{"fraction": "0.5"}',
+        '{"fraction": NaN}',
+        '{"fraction": null}',
+        "\xff",
+    ],
+)
+def test_progress_that_makes_no_sense_is_none(folder: JobFolder, content: str) -> None:
+    (folder.output_path / "progress.json").write_text(content, encoding="latin-1")
+    assert folder.read_progress() is None
+
+
+def test_a_huge_progress_is_none_and_is_not_read_whole(folder: JobFolder) -> None:
+    put(folder, "progress.json", json.dumps({"fraction": 0.5, "message": "x" * 100_000}))
+    assert folder.read_progress() is None
+
+
+def test_progress_is_not_read_through_a_link(folder: JobFolder) -> None:
+    (folder.path.parent / "other.json").write_text('{"fraction": 0.5}')
+    (folder.output_path / "progress.json").symlink_to(folder.path.parent / "other.json")
+    assert folder.read_progress() is None
+
+
+def test_the_tail_of_standard_error_is_its_end(folder: JobFolder) -> None:
+    (folder.path / "stderr.txt").write_text("line\n" * 50_000 + "the last one\n")
+    tail = folder.read_stderr_tail()
+    assert len(tail) <= 64 * 1024
+    assert tail.endswith("line\nthe last one\n")
+
+
+def test_no_standard_error_is_an_empty_tail(folder: JobFolder) -> None:
+    assert folder.read_stderr_tail() == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("\n \n", ""),
+        ("one\ntwo\n\n", "two"),
+        ("progress\r100 %\rall wrong", "all wrong"),
+        ("\x1b[31mred\x1b[0m", "[31mred [0m"),
+        ("x" * 5000, "x" * 1000),
+    ],
+)
+def test_the_last_line_is_the_last_that_says_something(text: str, line: str) -> None:
+    assert last_line(text) == line
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("a.FITS", "application/fits"),
+        ("a.fits.gz", "application/gzip"),
+        ("a.ecsv", "text/plain"),
+        ("a.png", "image/png"),
+        ("a.json", "application/json"),
+        ("a.unheard-of", "application/octet-stream"),
+        ("README", "application/octet-stream"),
+        ("a.tar.xz", "application/octet-stream"),
+    ],
+)
+def test_media_types_follow_the_name(path: str, media_type: str) -> None:
+    assert mime_type(path) == media_type
+
+
+def test_removing_takes_everything_and_does_not_follow_links(folder: JobFolder) -> None:
+    put(folder, "a/b/c")
+    (folder.output_path / "outside").symlink_to(folder.path.parent)
+    folder.remove()
+    folder.remove()
+    assert not folder.path.exists()
+    assert (folder.path.parent / "secret.txt").exists()
