@@ -30,6 +30,10 @@ _MAX_REDIRECTS = 5
 _MAX_IGNORED = 64 * 1024
 """How much of a body is read that nobody looks at except for an explanation (byte)."""
 
+_MAX_IDLE = 8
+"""Idle connections of a pool. httpcore looks at each of them, twice over, at every request: with a hundred it
+spends more time on that than on the request."""
+
 _KEEP_ALIVE = 4.0
 """How long an idle connection is kept (s): less than servers do (uvicorn 5 s), so that a POST, which is
 never repeated, does not meet a connection that is just being closed."""
@@ -339,7 +343,11 @@ class HttpTransport:
         if pool is None:
             pool = httpx.AsyncHTTPTransport(
                 verify=self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                limits=httpx.Limits(max_connections=self._max_connections, keepalive_expiry=_KEEP_ALIVE),
+                limits=httpx.Limits(
+                    max_connections=self._max_connections,
+                    max_keepalive_connections=_MAX_IDLE,
+                    keepalive_expiry=_KEEP_ALIVE,
+                ),
                 trust_env=False,
             )
             self._pools[blocks, is_tls] = pool

@@ -95,7 +95,11 @@ class UwsBackend(Backend):
         answer = await self._http.change("POST", list_url, form=form, deadline=deadline)
         url = self._created_url(answer)
         try:
-            job = await self._read(url, deadline)
+            if answer.is_complete and answer.headers.get("content-location") == answer.headers["location"]:
+                # The answer holds the document that a GET at its Location would bring (RFC 9110 section 8.7).
+                job = await self._job(replace(answer, url=url, status=200), url)
+            else:
+                job = await self._read(url, deadline)
         except BackendError as error:
             raise self._unreadable(url, error) from error
         return CreatedJob(url, await self._with_limits(url, job, submission, deadline))

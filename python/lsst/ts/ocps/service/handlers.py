@@ -88,7 +88,8 @@ async def list_jobs(request: Request, payload: str) -> Response:
 @router.post(_JOBS, summary="Create a job", status_code=303)
 async def create_job(request: Request, payload: str) -> Response:
     stored = await _context(request).jobs.create(payload, await _form(request))
-    return see_other(_job_url(request, payload, stored.job_id))
+    url = _job_url(request, payload, stored.job_id)
+    return see_other(url, job_to_xml(stored.job, job_url=url))
 
 
 async def _list(request: Request, payload: str | None) -> Response:

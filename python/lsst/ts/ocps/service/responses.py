@@ -22,9 +22,20 @@ def text_response(text: str, *, status: int = 200) -> Response:
     return Response(text.encode(), status, media_type="text/plain; charset=utf-8")
 
 
-def see_other(url: str) -> Response:
-    """Answer that the request was accepted, and where its effect can be seen."""
-    return Response(f"{url}\n".encode(), 303, {"Location": url}, "text/plain; charset=utf-8")
+def see_other(url: str, document: bytes | None = None) -> Response:
+    """Answer that the request was accepted, and where its effect can be seen.
+
+    Parameters
+    ----------
+    url
+        Where that is.
+    document
+        What a GET there answers now. Clients that know ``Content-Location`` (RFC 9110 section 8.7) need not
+        ask for it; for others the body of a 303 means nothing.
+    """
+    if document is None:
+        return Response(f"{url}\n".encode(), 303, {"Location": url}, "text/plain; charset=utf-8")
+    return Response(document, 303, {"Location": url, "Content-Location": url}, "application/xml")
 
 
 class FileResponse(Response):
