@@ -30,7 +30,7 @@ _MAX_REDIRECTS = 5
 _MAX_IGNORED = 64 * 1024
 """How much of a body is read that nobody looks at except for an explanation (byte)."""
 
-_MAX_IDLE = 8
+_MAX_IDLE = 24
 """Idle connections of a pool. httpcore looks at each of them, twice over, at every request: with a hundred it
 spends more time on that than on the request."""
 

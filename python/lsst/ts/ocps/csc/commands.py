@@ -1,0 +1,102 @@
+"""From a validated request to the row of a run, and from a run to the first acknowledgement. No I/O."""
+
+import time
+from typing import Any
+
+from lsst.ts.ocps.uws.run_id import new_run_id
+
+from .config import CscConfig
+from .documents import accepted_text, in_progress_text
+from .records import CommandKey, FinalAck, OutcomeKind, Reported, Reporting, Run, RunRecord
+from .requests import RunRequest
+from .texts import clip
+
+__all__ = ["FirstAck", "build_run", "choose_first_ack"]
+
+_HIDDEN = "***"
+
+
+def build_run(
+    request: RunRequest,
+    key: CommandKey,
+    *,
+    site: str,
+    index: int,
+    config: CscConfig,
+    backend: dict[str, Any],
+    creates_pending: bool,
+) -> Run:
+    """Everything that is to be remembered of a new run.
+
+    Parameters
+    ----------
+    request, key
+        What was asked for, by which command record.
+    site, index
+        Become part of the run_id.
+    config
+        The configuration in force.
+    backend
+        Stored settings of the back end.
+    creates_pending
+        Whether that back end leaves new jobs PENDING.
+    """
+    definition = request.definition
+    return Run(
+        run_id=new_run_id(site, index),
+        command=request.command,
+        key=key,
+        payload=definition.name,
+        parameters=request.parameters,
+        pairs=tuple(
+            (name, _HIDDEN if name in request.secret_names else value) for name, value in request.pairs
+        ),
+        has_secrets=bool(request.secret_names),
+        backend=backend,
+        creates_pending=creates_pending,
+        accepted_at=time.time(),
+        label=request.label,
+        prerequisites=request.prerequisites,
+        detach=request.detach,
+        expected_duration=definition.expected_duration,
+        execution_duration=definition.execution_duration,
+        destruction_after=definition.destruction.total_seconds(),
+        max_active=definition.max_active if definition.when_busy == "queue" else None,
+        reports_failure=request.command == "run" or config.execute_reports_failure,
+    )
+
+
+class FirstAck:
+    """What the SAL layer is to send for a run that has a job, or none and never will.
+
+    Parameters
+    ----------
+    final
+        Which final acknowledgement; None: CMD_INPROGRESS.
+    text
+        Its result.
+    duration
+        How long the sender should wait (s), for CMD_INPROGRESS.
+    """
+
+    def __init__(self, final: FinalAck | None, text: str, duration: float = 0.0) -> None:
+        self.final = final
+        self.text = text
+        self.duration = duration
+
+
+def choose_first_ack(record: RunRecord) -> FirstAck:
+    """What to send first; for a run that an earlier delivery of the record has started, what is true now."""
+    state, run = record.state, record.run
+    if isinstance(state, Reporting | Reported) and state.report.ack is not None:
+        return FirstAck(state.report.ack, state.report.ack_result)
+    if record.handle is not None:
+        if run.detach:
+            return FirstAck(FinalAck.COMPLETE, accepted_text(record))
+        return FirstAck(None, in_progress_text(record), run.expected_duration)
+    outcome = record.outcome
+    if outcome is None:
+        return FirstAck(FinalAck.FAILED, f"Failed: run {run.run_id} is no longer followed; see the log")
+    if outcome.kind is OutcomeKind.ABORTED:
+        return FirstAck(FinalAck.ABORTED, f"Aborted: {clip(outcome.message)}")
+    return FirstAck(FinalAck.FAILED, f"Failed: {clip(outcome.message)}")

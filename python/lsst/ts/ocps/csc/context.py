@@ -1,0 +1,137 @@
+"""What the CSC is made of: built in one place, started and closed in order."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from lsst.ts.ocps.client.registry import open_backend
+from lsst.ts.ocps.payloads.catalogue import Catalogue
+
+from .backends import BackendPool, Opener, to_stored_settings
+from .config import CscConfig
+from .counts import Counts
+from .errors import LedgerError
+from .health import BackendHealth
+from .ledger import Ledger
+from .outlet import Outlet
+from .parts import Patience
+from .reporter import Reporter
+from .tracker import Tracker
+
+__all__ = ["CscContext"]
+
+
+class CscContext:
+    """Owner of the ledger, the back ends, the reporter and the tracker of one CSC; made by `open`.
+
+    Parameters
+    ----------
+    ledger, pool, reporter, tracker, health, counts
+        The parts.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        pool: BackendPool,
+        reporter: Reporter,
+        tracker: Tracker,
+        health: BackendHealth,
+        counts: Counts,
+    ) -> None:
+        self.ledger = ledger
+        self.pool = pool
+        self.reporter = reporter
+        self.tracker = tracker
+        self.health = health
+        self._counts = counts
+
+    @classmethod
+    async def open(
+        cls,
+        outlet: Outlet,
+        *,
+        state_dir: Path,
+        index: int,
+        on_lost: Callable[[str], Awaitable[None]],
+        on_ledger_error: Callable[[LedgerError], None],
+        on_death: Callable[[str, BaseException], None],
+        opener: Opener = open_backend,
+        patience: Patience | None = None,
+    ) -> "CscContext":
+        """Build everything; nothing is written to SAL or sent to a back end yet.
+
+        Parameters
+        ----------
+        outlet
+            Where events go.
+        state_dir, index
+            Where the ledger is, and whose.
+        on_lost
+            Called while a required back end has been unreachable for too long.
+        on_ledger_error
+            Called when the ledger cannot be written.
+        on_death
+            Called with the name and the error of an internal task that died.
+        opener, patience
+            Other back ends and other times, for tests.
+
+        Raises
+        ------
+        LedgerError
+            If the ledger cannot be used.
+        """
+        ledger = await Ledger.open(state_dir, index)
+        pool = BackendPool(opener)
+        reporter = Reporter(outlet, ledger, on_ledger_error=on_ledger_error, on_death=on_death)
+        patience = patience or Patience()
+        tracker = Tracker(
+            ledger=ledger,
+            reporter=reporter,
+            pool=pool,
+            on_death=on_death,
+            on_ledger_error=on_ledger_error,
+            patience=patience,
+        )
+        health = BackendHealth(pool, reporter, on_lost=on_lost, on_death=on_death, interval=patience.probe)
+        counts = Counts(tracker, reporter, ledger, on_ledger_error=on_ledger_error, on_death=on_death)
+        return cls(ledger=ledger, pool=pool, reporter=reporter, tracker=tracker, health=health, counts=counts)
+
+    async def start(self) -> None:
+        """Begin to tell, and take up the runs of an earlier life; the topics can be written by now."""
+        await self.tracker.start()
+        self.reporter.start(lambda: self.tracker.active)
+        self.health.start()
+        self._counts.start()
+
+    async def configure(self, config: CscConfig, catalogue: Catalogue, *, prefix: str) -> None:
+        """Take over a new configuration.
+
+        Parameters
+        ----------
+        config
+            The merged configuration.
+        catalogue
+            The payloads that it names.
+        prefix
+            What the run_ids of this CSC begin with.
+        """
+        self.tracker.configure(
+            payloads=catalogue,
+            backends=[to_stored_settings(name, settings) for name, settings in config.backends.items()],
+            create=config.create_timeout,
+            max_command_age=config.max_command_age,
+            keep_runs=config.keep_runs,
+        )
+        self.tracker.adopt(prefix)
+        await self.reporter.publish_payloads(catalogue)
+        await self.health.configure(config)
+
+    async def aclose(self) -> None:
+        """Stop following and telling, in this order; runs go on and are followed by the next process."""
+        await self._counts.aclose()
+        await self.health.aclose()
+        await self.tracker.aclose()
+        await self.reporter.aclose()
+        await self.ledger.aclose()
+        await self.pool.aclose()

@@ -1,0 +1,185 @@
+"""From a row of the ledger to a job of the back end, without ever having two that run (design section 6)."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from lsst.ts.ocps.client.base import Backend, Submission
+from lsst.ts.ocps.client.errors import (
+    BackendAuthenticationError,
+    BackendError,
+    BackendFailedError,
+    JobNotFoundError,
+    RequestRefusedError,
+)
+from lsst.ts.ocps.uws.phases import ExecutionPhase
+
+from .documents import format_time
+from .logs import get_logger
+from .parts import Patience
+from .records import Run, RunRecord
+from .runs import CreateGivenUp, CreateIntended, CreateRefused, JobCreated, News
+
+__all__ = ["JobCreation", "Pairs", "delete_orphans"]
+
+_FIRST_PAUSE, _LAST_PAUSE = 0.25, 30.0
+_LIST_LENGTH = 200
+"""So many of the newest jobs are looked through for one of ours."""
+
+Pairs = tuple[tuple[str, str], ...]
+"""Encoded parameters."""
+
+Note = Callable[[News], Awaitable[object]]
+"""Takes a piece of news into the record and the ledger."""
+
+
+def _to_submission(run: Run, pairs: Pairs) -> Submission:
+    destruction = datetime.now(UTC) + timedelta(seconds=run.destruction_after)
+    return Submission(
+        payload=run.payload,
+        run_id=run.run_id,
+        parameters=pairs,
+        execution_duration=run.execution_duration,
+        destruction=format_time(destruction),
+    )
+
+
+async def delete_orphans(backend: Backend, record: RunRecord) -> int:
+    """Delete PENDING jobs of a run that are not the one it uses.
+
+    Parameters
+    ----------
+    backend
+        Where they may be.
+    record
+        A run for which a job was asked for more than once, or in vain.
+
+    Returns
+    -------
+    int
+        How many were deleted.
+
+    Raises
+    ------
+    BackendError
+        If that could not be done.
+    """
+    used = None if record.handle is None else record.handle.job_id
+    orphans = [
+        ref.url
+        for ref in await backend.list_jobs(record.run.payload, last=_LIST_LENGTH)
+        if ref.run_id == record.run.run_id
+        and ref.job_id != used
+        and ref.phase is ExecutionPhase.PENDING
+        and ref.url is not None
+    ]
+    for url in orphans:
+        await backend.delete(url)
+    return len(orphans)
+
+
+class JobCreation:
+    """Asks for the job of one run until there is one, or until that is given up.
+
+    Parameters
+    ----------
+    note
+        Takes news into the record.
+    patience
+        How long to try.
+    pairs
+        The encoded parameters, secrets in the clear. None for a run of an earlier life of the process: its
+        sender may have been waiting for long, and nothing is known of what was asked for then.
+    """
+
+    def __init__(self, note: Note, patience: Patience, pairs: Pairs | None) -> None:
+        self._note = note
+        self._patience = patience
+        self._pairs = pairs
+        self._is_restored = pairs is None
+        self._has_asked = self._is_restored
+
+    async def run(
+        self, get_record: Callable[[], RunRecord], open_backend: Callable[[], Awaitable[Backend]]
+    ) -> None:
+        """Bring news of a job, or of there being none.
+
+        Parameters
+        ----------
+        get_record
+            Gives the run as it is now: without a job at first; where it is ``creating`` and new, the intent
+            is on the disk already.
+        open_backend
+            Gives the back end of the run.
+        """
+        run = get_record().run
+        log = get_logger("creation", run_id=run.run_id, payload=run.payload)
+        budget = self._get_budget(run)
+        if budget <= 0 and run.creates_pending:
+            age = time.time() - run.accepted_at
+            await self._note(CreateRefused(f"OCPS was not running; the command is {age:.0f} s old by now"))
+            return
+        end, pause = time.monotonic() + budget, _FIRST_PAUSE
+        while not get_record().abort_requested:
+            try:
+                await self._try(get_record(), await open_backend())
+            except (RequestRefusedError, BackendAuthenticationError) as error:
+                await self._note(CreateRefused(str(error)))
+                return
+            except BackendError as error:
+                if time.monotonic() + pause > end or isinstance(error, JobNotFoundError):
+                    await self._note(CreateGivenUp(self._describe_end(get_record(), error)))
+                    return
+                log.warning("no job yet; trying again", error=str(error), pause=pause)
+            else:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_PAUSE)
+        await self._note(CreateRefused("aborted before it had a job"))
+
+    async def _try(self, record: RunRecord, backend: Backend) -> None:
+        """Find the job of an earlier attempt, or ask for one."""
+        if self._has_asked:
+            if (found := await self._find_if_listed(record, backend)) is not None:
+                await self._note(found)
+                return
+            if not record.run.creates_pending and record.create_attempts > 0:
+                # Creating is starting here: what was asked for may run, and is never asked for twice.
+                raise BackendFailedError(backend.name, "the job that was asked for is not in the list (yet)")
+        if self._pairs is None and record.run.has_secrets:
+            await self._note(CreateRefused("OCPS was restarted, and does not keep secret parameters"))
+            return
+        if self._has_asked or record.create_attempts == 0:
+            await self._note(CreateIntended())
+        self._has_asked = True
+        created = await backend.create(_to_submission(record.run, self._pairs or record.run.pairs))
+        await self._note(JobCreated(created.url, created.job))
+
+    async def _find_if_listed(self, record: RunRecord, backend: Backend) -> JobCreated | None:
+        try:
+            return await self._find(record, backend)
+        except (RequestRefusedError, BackendAuthenticationError, JobNotFoundError):
+            # Some services show nobody a list. Where a job waits to be started, creating again is safe.
+            if not record.run.creates_pending:
+                raise
+            return None
+
+    async def _find(self, record: RunRecord, backend: Backend) -> JobCreated | None:
+        """Look for a job that an earlier attempt may have left; among several, any is as good."""
+        for ref in await backend.list_jobs(record.run.payload, last=_LIST_LENGTH):
+            if ref.run_id == record.run.run_id and ref.url is not None:
+                return JobCreated(ref.url, await backend.read(ref.url))
+        return None
+
+    def _get_budget(self, run: Run) -> float:
+        if self._is_restored:
+            return self._patience.max_command_age - (time.time() - run.accepted_at)
+        return self._patience.create if run.creates_pending else self._patience.lookup
+
+    def _describe_end(self, record: RunRecord, error: BackendError) -> str:
+        if not record.run.creates_pending and record.create_attempts > 0:
+            return f"outcome unknown, not resubmitted: {error}"
+        if self._is_restored:
+            return f"OCPS was not running when the job was to be created: {error}"
+        return str(error)

@@ -1,0 +1,136 @@
+"""What is said of an ended run, word for word (design section 5, acks, points 3 and 4). No I/O."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from lsst.ts.ocps.uws.jobs import Job
+
+from .records import FinalAck, Outcome, OutcomeKind, Report, RunRecord
+from .requests import JOB_ID
+from .results import RunResults
+from .texts import MAX_STRING_BYTES, clip, dump_json
+
+__all__ = ["accepted_text", "build_report", "format_time", "in_progress_text", "reported_job_id"]
+
+_EXIT_CODES = {OutcomeKind.COMPLETED: 0, OutcomeKind.ABORTED: 255}
+_MAX_MESSAGE_BYTES = 4_000
+"""An error summary is read by people; whoever needs more reads the job's ``error`` resource."""
+
+
+def reported_job_id(record: RunRecord) -> str:
+    """The job id as events and acknowledgements give it.
+
+    An id that is not ``[A-Za-z0-9_-]``, or none, is replaced by our run_id: clients use job ids in shell
+    commands and collection names (baseline section 7).
+    """
+    handle = record.handle
+    if handle is not None and JOB_ID.fullmatch(handle.job_id):
+        return handle.job_id
+    return record.run.run_id
+
+
+def in_progress_text(record: RunRecord) -> str:
+    """Result of the acknowledgement CMD_INPROGRESS."""
+    return dump_json({"job_id": reported_job_id(record)})
+
+
+def accepted_text(record: RunRecord) -> str:
+    """Result of the only acknowledgement of a detached command."""
+    return dump_json({"job_id": reported_job_id(record), "run_id": record.run.run_id})
+
+
+def format_time(time: datetime | None) -> str | None:
+    """ISO 8601 in UTC with Z, to the millisecond; None stays None."""
+    if time is None:
+        return None
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def build_report(record: RunRecord, results: RunResults) -> Report:
+    """What will be said of a run that has ended.
+
+    Parameters
+    ----------
+    record
+        An ended run.
+    results
+        What was read of its results.
+    """
+    outcome = record.outcome
+    if outcome is None:
+        raise ValueError(f"run {record.run.run_id} has not ended")
+    message = clip(outcome.message, _MAX_MESSAGE_BYTES)
+    if outcome.kind is OutcomeKind.REJECTED:
+        return Report(ack=FinalAck.FAILED, ack_result=f"Failed: {message}", has_result=False)
+    is_waited_for = not (record.run.detach or record.run.is_adopted)
+    text = _shed(_build_document(record, outcome, message, results), record)
+    ack, ack_result = _choose_ack(record, outcome, message, text)
+    return Report(
+        ack=ack if is_waited_for else None,
+        ack_result=ack_result if is_waited_for else "",
+        exit_code=_EXIT_CODES.get(outcome.kind, 1),
+        result=text,
+    )
+
+
+def _choose_ack(record: RunRecord, outcome: Outcome, message: str, text: str) -> tuple[FinalAck, str]:
+    is_execute = record.run.command == "execute"
+    match outcome.kind:
+        case OutcomeKind.COMPLETED:
+            return FinalAck.COMPLETE, "Done" if is_execute else text
+        case OutcomeKind.ERROR if not record.run.reports_failure:
+            # As deployed: the calibration clients see a failed job as a finished one (baseline section 7).
+            return FinalAck.COMPLETE, "Done"
+        case OutcomeKind.ABORTED:
+            return FinalAck.ABORTED, f"Aborted: {message}"
+        case _:
+            return FinalAck.FAILED, f"Failed: {message}"
+
+
+def _build_document(record: RunRecord, outcome: Outcome, message: str, results: RunResults) -> dict[str, Any]:
+    run, job = record.run, outcome.job
+    has_failed = outcome.kind is not OutcomeKind.COMPLETED
+    return {
+        "jobId": reported_job_id(record),
+        "runId": run.run_id,
+        "phase": outcome.phase.value,
+        "payload": run.payload,
+        "label": run.label,
+        **_job_times(job),
+        "executionDuration": run.execution_duration if job is None else job.execution_duration,
+        "errorSummary": {"message": message} if has_failed else None,
+        "results": [] if job is None else [{"id": item.result_id, "uri": item.url} for item in job.results],
+        "parameters": run.parameters,
+        "value": results.value,
+        "metrics": [metric.to_json() for metric in results.metrics],
+    }
+
+
+def _job_times(job: Job | None) -> dict[str, str | None]:
+    if job is None:
+        return {"creationTime": None, "startTime": None, "endTime": None}
+    return {
+        "creationTime": format_time(job.creation_time),
+        "startTime": format_time(job.start_time),
+        "endTime": format_time(job.end_time),
+    }
+
+
+def _shed(document: dict[str, Any], record: RunRecord) -> str:
+    """JSON that fits: value, metrics, parameters are left out, in this order; then results are counted."""
+    handle = record.handle
+    counted = {"count": len(document["results"]), "url": "" if handle is None else handle.url}
+    for key, substitute in (
+        (None, None),
+        ("value", None),
+        ("metrics", None),
+        ("parameters", None),
+        ("results", counted),
+    ):
+        if key is not None:
+            document[key] = substitute
+            document.setdefault("shed", []).append(key)
+        text = dump_json(document)
+        if len(text.encode()) <= MAX_STRING_BYTES:
+            return text
+    raise ValueError(f"job_result of run {record.run.run_id} does not fit: {len(text)} characters")

@@ -1,0 +1,74 @@
+"""What can go wrong in the CSC.
+
+::
+
+    CscError
+    ├── SettingsError             an environment variable is missing or wrong
+    ├── ConfigurationError        the configuration cannot be used; lists every problem
+    ├── RequestRejectedError      a command is refused; lists every problem
+    └── LedgerError               the ledger cannot be used
+        ├── LedgerInUseError      another process owns it
+        └── LedgerDamagedError    it is not a ledger, or not readable as one
+
+Foreign exceptions (sqlite3, pydantic, OSError) stop at the modules that meet them.
+"""
+
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigurationError",
+    "CscError",
+    "LedgerDamagedError",
+    "LedgerError",
+    "LedgerInUseError",
+    "RequestRejectedError",
+    "SettingsError",
+]
+
+
+class CscError(Exception):
+    """Something the CSC cannot do; the message is meant for an operator."""
+
+
+class SettingsError(CscError):
+    """An environment variable is missing or wrong; the message names it and says what to do."""
+
+
+class ConfigurationError(CscError):
+    """The configuration cannot be used.
+
+    Parameters
+    ----------
+    problems
+        What is wrong, at least one; each names file, field, value and reason.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class RequestRejectedError(CscError):
+    """A command is refused and no job exists for it.
+
+    Parameters
+    ----------
+    problems
+        What is wrong, at least one.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class LedgerError(CscError):
+    """The ledger cannot be used; the message names the file and the reason."""
+
+
+class LedgerInUseError(LedgerError):
+    """Another process owns this ledger."""
+
+
+class LedgerDamagedError(LedgerError):
+    """The file is not a ledger, is damaged, or was written by a later version."""

@@ -1,0 +1,360 @@
+"""One run from where it is to its end: does what `decide` says and brings back the news."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from lsst.ts.ocps.client.base import Backend
+from lsst.ts.ocps.client.errors import BackendError, JobNotFoundError, RequestRefusedError
+from lsst.ts.ocps.uws.jobs import Job
+from lsst.ts.ocps.uws.phases import WAITABLE, ExecutionPhase
+
+from .creation import JobCreation, Pairs
+from .errors import LedgerError
+from .logs import get_logger
+from .parts import Parts
+from .records import Ended, OutcomeKind, Running, RunRecord, Starting
+from .results import RunResults, fetch_results
+from .runs import (
+    AbortAsked,
+    Action,
+    GivenUp,
+    JobMissing,
+    JobSeen,
+    News,
+    Progress,
+    ResumeIntended,
+    StartIntended,
+    StartRefused,
+    decide,
+    observe,
+)
+from .teller import Teller
+
+__all__ = ["Follower"]
+
+T = TypeVar("T")
+_Act = Callable[[Backend, str], Awaitable[None]]
+
+_MAX_REFUSALS = 3
+"""So often may the back end refuse to run a PENDING job before the run is over."""
+
+
+class Follower:
+    """Follows one run.
+
+    Parameters
+    ----------
+    record
+        The run as the ledger has it.
+    parts
+        What it works with.
+    pairs
+        The encoded parameters of a new run, secrets in the clear; the SAL layer sends its first
+        acknowledgement, and `release` says when. None for a run of an earlier life of the process.
+    """
+
+    def __init__(self, record: RunRecord, parts: Parts, *, pairs: Pairs | None = None) -> None:
+        is_restored = pairs is None
+        self.record = record
+        self.settled = asyncio.Event()
+        """Set when the run has a job, or has ended without one."""
+
+        self.ended = asyncio.Event()
+        """Set when it is known how the run ended."""
+
+        self._parts = parts
+        self._is_restored = is_restored
+        self._pairs = pairs
+        self._teller = Teller(parts, is_restored=is_restored)
+        self._wake = asyncio.Event()
+        # What an earlier process did last is in doubt: the phase is read before anything is sent.
+        self._progress = Progress(run_sent=is_restored)
+        self._is_start_doubtful = True
+        self._sent_at = 0.0
+        self._abort_at = 0.0
+        self._refusals = 0
+        self._failures = 0
+        self._missing_since: float | None = None
+        self._last_news = self._last_change = self._now()
+        self._fetching: asyncio.Task[RunResults] | None = None
+        self._log = get_logger("follower", run_id=record.run.run_id, payload=record.run.payload)
+        self._note_milestones()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the run waits for its job, for prerequisites or for a slot."""
+        return self.record.handle is None or decide(self.record, self._progress) in {
+            Action.AWAIT_PREREQUISITES,
+            Action.AWAIT_SLOT,
+        }
+
+    def release(self) -> None:
+        """The first acknowledgement is on its way: news may follow it."""
+        self._teller.release()
+
+    async def request_abort(self) -> None:
+        """Write down that the run shall end, and see to it."""
+        await self._note(AbortAsked())
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """The sender was told that the command is aborted: end the run, as soon as there is time for it."""
+        self.record = observe(self.record, AbortAsked())
+        saved = self._parts.ledger.save(self.record)
+        saved.add_done_callback(self._check_saved)
+        self._note_milestones()
+        self._wake.set()
+        self.release()
+
+    async def run(self) -> None:
+        """Follow until everything is reported."""
+        payload, run_id = self.record.run.payload, self.record.run.run_id
+        if isinstance(self.record.state, Starting | Running):
+            self._parts.slots.occupy(payload, run_id)
+            self._progress = replace(self._progress, has_slot=True)
+        try:
+            self._begin_fetching()
+            while True:
+                await self._teller.tell(self.record)
+                action = decide(self.record, self._progress)
+                if action is Action.NOTHING:
+                    break
+                await self._act(action)
+        finally:
+            self._parts.slots.release(payload, run_id)
+            self._teller.stop_acknowledging()
+
+    async def _act(self, action: Action) -> None:
+        self._wake.clear()
+        match action:
+            case Action.CREATE:
+                await self._create()
+            case Action.AWAIT_PREREQUISITES:
+                await self._await_prerequisites()
+            case Action.AWAIT_SLOT:
+                await self._await_slot()
+            case Action.REPORT:
+                await self._report()
+            case Action.START | Action.RESUME:
+                await self._call(self._start)
+            case Action.ABORT:
+                await self._call(self._abort)
+            case Action.WATCH:
+                await self._call(self._watch)
+            case Action.NOTHING:
+                pass
+
+    # Before the job runs
+
+    async def _create(self) -> None:
+        creation = JobCreation(self._note, self._parts.patience, self._pairs)
+        await creation.run(lambda: self.record, self._open_backend)
+
+    async def _await_prerequisites(self) -> None:
+        for prerequisite in self.record.run.prerequisites:
+            reason = await self._until_woken(self._parts.wait_for_other(prerequisite))
+            if reason is None:
+                return
+            if reason:
+                self._log.warning(reason)
+                await self._parts.reporter.publish_phase(self.record, reason)
+        self._progress = replace(self._progress, prerequisites_ended=True)
+
+    async def _await_slot(self) -> None:
+        run = self.record.run
+        acquired = self._acquire_slot(run.payload, run.run_id, run.max_active)
+        if await self._until_woken(acquired):
+            self._progress = replace(self._progress, has_slot=True)
+
+    async def _acquire_slot(self, payload: str, run_id: str, limit: int | None) -> bool:
+        await self._parts.slots.acquire(payload, run_id, limit)
+        return True
+
+    # While there is a job
+
+    async def _start(self, backend: Backend, url: str) -> None:
+        is_resuming = isinstance(self.record.state, Running)
+        await self._note(ResumeIntended() if is_resuming else StartIntended())
+        self._progress = replace(self._progress, run_sent=True)
+        self._sent_at = self._now()
+        self._is_start_doubtful = True
+        try:
+            await backend.start(url)
+        except RequestRefusedError as error:
+            self._refusals += 1
+            if self._refusals >= _MAX_REFUSALS:
+                await self._note(StartRefused(f"the job could not be started: {error}"))
+                return
+            self._log.warning("PHASE=RUN was refused", error=str(error))
+        else:
+            self._is_start_doubtful = False
+
+    async def _abort(self, backend: Backend, url: str) -> None:
+        await self._note(AbortAsked())
+        try:
+            await backend.abort(url)
+        except JobNotFoundError:
+            await self._note(JobMissing(0.0))
+            return
+        self._progress = replace(self._progress, abort_sent=True)
+        self._abort_at = self._now()
+        await self._take(await backend.read(url))
+
+    async def _watch(self, backend: Backend, url: str) -> None:
+        began, before = self._now(), self.record.phase
+        job = await self._until_woken(self._read(backend, url))
+        if job is None:
+            return
+        await self._take(job)
+        self._review()
+        if self.record.phase is before and not self.record.has_ended:
+            await self._pause(self._choose_pause(self._now() - began))
+
+    async def _read(self, backend: Backend, url: str) -> Job:
+        phase, waiters = self.record.phase, self._parts.waiters
+        sent_lately = self._progress.run_sent and self._is_start_doubtful
+        if phase not in WAITABLE or sent_lately or waiters.locked():
+            return await backend.read(url)
+        async with waiters:
+            seconds = self._parts.patience.abort if self._progress.abort_sent else self._parts.patience.wait
+            return await backend.wait(url, phase=phase, seconds=seconds)
+
+    async def _take(self, job: Job) -> None:
+        self._failures = 0
+        self._missing_since = None
+        if job.phase is not ExecutionPhase.UNKNOWN:
+            self._last_news = self._now()
+        if job.phase is not self.record.phase:
+            self._last_change = self._now()
+        await self._note(JobSeen(job))
+
+    def _review(self) -> None:
+        """Whether PHASE=RUN and ABORT, sent some time ago without effect, may be sent again."""
+        patience, now = self._parts.patience, self._now()
+        waits = isinstance(self.record.state, Starting) or self.record.phase is ExecutionPhase.HELD
+        limit = patience.doubtful_start if self._is_start_doubtful else patience.start
+        if not waits or now - self._sent_at > limit:
+            self._progress = replace(self._progress, run_sent=False)
+        if now - self._abort_at > patience.abort:
+            self._progress = replace(self._progress, abort_sent=False)
+
+    def _choose_pause(self, took: float) -> float:
+        """Time until the next read of an unchanged job; none after a read that blocked."""
+        patience = self._parts.patience
+        wanted = min(
+            max(patience.between_reads, 0.1 * (self._now() - self._last_change)), patience.between_polls
+        )
+        return 0.0 if took >= patience.between_polls else max(0.0, wanted - took)
+
+    # The end
+
+    async def _report(self) -> None:
+        self._teller.stop_acknowledging()
+        record, outcome = self.record, self.record.outcome
+        is_rejected = outcome is not None and outcome.kind is OutcomeKind.REJECTED
+        if is_rejected and not self._is_restored:
+            await self._teller.wait_released()
+            self.record = await self._parts.reporter.settle_rejected(record)
+            return
+        results = RunResults() if self._fetching is None else await self._fetching
+        self.record = await self._parts.reporter.report(record, results)
+
+    def _begin_fetching(self) -> None:
+        """Read the results while the end is written down and told."""
+        state = self.record.state
+        is_needed = isinstance(state, Ended) and state.outcome.kind is OutcomeKind.COMPLETED
+        if is_needed and self._fetching is None:
+            fetching = self._fetch_results(self.record)
+            self._fetching = self._parts.tasks.start(fetching, name=f"fetch:{self.record.run.run_id}")
+
+    async def _fetch_results(self, record: RunRecord) -> RunResults:
+        if record.handle is None or record.job is None:
+            return RunResults()
+        try:
+            backend = await self._open_backend()
+        except BackendError as error:
+            self._log.warning("results are not read", error=str(error))
+            return RunResults()
+        return await fetch_results(backend, record.handle.url, record.job)
+
+    # Tools
+
+    async def _call(self, act: _Act) -> None:
+        """Do something with the back end; whatever goes wrong there is met with patience."""
+        handle = self.record.handle
+        if handle is None:
+            raise RuntimeError(f"run {self.record.run.run_id} has no job: it is {self.record.state.step}")
+        try:
+            await act(await self._open_backend(), handle.url)
+        except JobNotFoundError as error:
+            await self._miss(error)
+        except BackendError as error:
+            await self._endure(error)
+
+    async def _miss(self, error: JobNotFoundError) -> None:
+        now = self._now()
+        if self._missing_since is None:
+            self._missing_since = now
+            self._log.warning("the back end does not know the job", error=str(error))
+        await self._note(JobMissing(now - self._missing_since))
+        if not self.record.has_ended:
+            await self._pause(self._parts.patience.missing)
+
+    async def _endure(self, error: BackendError) -> None:
+        self._failures += 1
+        patience, silence = self._parts.patience, self._now() - self._last_news
+        if silence > self.record.run.execution_duration + patience.give_up:
+            await self._note(GivenUp(f"no news of the job for {silence:.0f} s: {error}"))
+            return
+        pause = min(0.25 * 2.0 ** min(self._failures, 10), patience.trouble)
+        if self._failures in {1, 5} or self._failures % 20 == 0:
+            self._log.warning("the job cannot be reached; trying again", error=str(error), pause=pause)
+        await self._pause(pause)
+
+    async def _open_backend(self) -> Backend:
+        return await self._parts.pool.get(self.record.run.backend)
+
+    async def _note(self, news: News) -> RunRecord:
+        """Take news into the record, at once, and into the ledger before anything else is done."""
+        before = self.record
+        self.record = observe(before, news)
+        if self.record is not before:
+            self._begin_fetching()
+            try:
+                await self._parts.ledger.save(self.record)
+            except LedgerError as error:
+                self._parts.on_ledger_error(error)
+            self._note_milestones()
+        return self.record
+
+    def _note_milestones(self) -> None:
+        if self.record.handle is not None or self.record.has_ended:
+            self.settled.set()
+        if self.record.has_ended:
+            self.ended.set()
+
+    def _check_saved(self, saved: "asyncio.Future[None]") -> None:
+        if not saved.cancelled() and isinstance(error := saved.exception(), LedgerError):
+            self._parts.on_ledger_error(error)
+
+    async def _until_woken(self, coro: Coroutine[Any, Any, T]) -> T | None:
+        """Wait for an answer, but not longer than until somebody wants something else; None then."""
+        task = asyncio.ensure_future(coro)
+        wake = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({task, wake}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            wake.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def _pause(self, seconds: float) -> None:
+        await self._until_woken(asyncio.sleep(seconds))
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

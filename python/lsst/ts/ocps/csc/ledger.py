@@ -1,0 +1,319 @@
+"""What the CSC must not forget: one row per run, on the disk before the act (design section 6).
+
+All statements run in one thread, in the order in which they were asked for. Whatever is waiting when the
+thread is free becomes one transaction, so that fifty runs that change at once cost one write to the disk.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from .errors import LedgerDamagedError, LedgerError
+from .ledger_file import LedgerLock, check_file_system, map_sqlite_error, open_database
+from .records import RECORD, CommandKey, RunRecord
+
+__all__ = ["Ledger"]
+
+T = TypeVar("T")
+
+_MAX_BATCH = 256
+"""So many statements at most become one transaction, so that none waits long for the others."""
+
+_INSERT = """
+INSERT INTO runs (run_id, identity, origin, seq_num, snd_stamp, payload, step, job_id, outcome, accepted_at,
+                  ended_at, record)
+VALUES (:run_id, :identity, :origin, :seq_num, :snd_stamp, :payload, :step, :job_id, :outcome, :accepted_at,
+        :ended_at, :record)
+ON CONFLICT (identity, origin, seq_num, snd_stamp) DO NOTHING
+"""
+_UPDATE = """
+UPDATE runs SET step = :step, job_id = :job_id, outcome = :outcome, record = :record,
+                ended_at = coalesce(ended_at, :ended_at)
+WHERE run_id = :run_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    call: Callable[[sqlite3.Connection], Any]
+    future: "asyncio.Future[Any]"
+
+
+def _to_row(record: RunRecord) -> dict[str, Any]:
+    run, handle, outcome = record.run, record.handle, record.outcome
+    return {
+        "run_id": run.run_id,
+        "identity": run.key.identity,
+        "origin": run.key.origin,
+        "seq_num": run.key.seq_num,
+        "snd_stamp": run.key.snd_stamp,
+        "payload": run.payload,
+        "step": record.state.step,
+        "job_id": None if handle is None else handle.job_id,
+        "outcome": None if outcome is None else outcome.kind.value,
+        "accepted_at": run.accepted_at,
+        "ended_at": None if outcome is None else time.time(),
+        "record": RECORD.dump_json(record).decode(),
+    }
+
+
+def _open(folder: Path, name: str) -> tuple[Path, LedgerLock, sqlite3.Connection]:
+    if not folder.is_dir():
+        raise LedgerError(f"the state folder {folder} does not exist or is not a folder")
+    path = folder.resolve() / name
+    check_file_system(path.parent)
+    lock = LedgerLock(path.with_suffix(".lock"))
+    lock.acquire()
+    try:
+        return path, lock, open_database(path)
+    except LedgerError:
+        lock.release()
+        raise
+
+
+class Ledger:
+    """The runs of one CSC; made by `open`.
+
+    Parameters
+    ----------
+    path
+        The database file.
+    lock
+        Held by this process.
+    connection
+        Used by the ledger's thread only.
+    """
+
+    def __init__(self, path: Path, lock: LedgerLock, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._lock = lock
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._waiting: queue.SimpleQueue[_Statement | None] = queue.SimpleQueue()
+        self._closed = False
+        self._has_failed = False
+        self._thread = threading.Thread(target=self._work, name=f"ledger:{path.name}", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(cls, folder: Path, index: int) -> "Ledger":
+        """Open the ledger of one SAL index, or make it.
+
+        Parameters
+        ----------
+        folder
+            An existing folder on a local or block volume.
+        index
+            SAL index of the CSC.
+
+        Raises
+        ------
+        LedgerError
+            If it cannot be used: no folder, another owner, read-only, damaged, on a network file system.
+        """
+        return cls(*await asyncio.to_thread(_open, folder, f"ocps-{index}.sqlite3"))
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether anything could not be written or read since the ledger was opened."""
+        return self._has_failed
+
+    async def add(self, record: RunRecord) -> RunRecord | None:
+        """Write the first row of a run.
+
+        Returns
+        -------
+        RunRecord or None
+            The run that the same command record has started before; None if this one is new.
+        """
+        row = _to_row(record)
+
+        def call(connection: sqlite3.Connection) -> str | None:
+            if connection.execute(_INSERT, row).rowcount == 1:
+                return None
+            return _select_command(connection, record.run.key)
+
+        text: str | None = await self._submit(call)
+        return None if text is None else self._parse(text)
+
+    def save(self, record: RunRecord) -> "asyncio.Future[None]":
+        """Write what a run has become.
+
+        Saves are done in the order of the calls. The future ends when the row is on the disk; awaiting it
+        can wait, for a later save of any run is never on the disk before this one.
+        """
+        row = _to_row(record)
+
+        def call(connection: sqlite3.Connection) -> None:
+            if connection.execute(_UPDATE, row).rowcount != 1:
+                raise LedgerError(f"ledger {self._path} has no row of run {row['run_id']}")
+
+        return self._submit(call)
+
+    async def find_command(self, key: CommandKey) -> RunRecord | None:
+        """The run that a command record has started; None if none."""
+        text: str | None = await self._submit(lambda connection: _select_command(connection, key))
+        return None if text is None else self._parse(text)
+
+    async def find(self, identifier: str) -> RunRecord | None:
+        """The run of that run_id, or the latest whose job has that id; None if there is none."""
+
+        def call(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute(
+                "SELECT record FROM runs WHERE run_id = :id OR job_id = :id"
+                " ORDER BY run_id = :id DESC, accepted_at DESC LIMIT 1",
+                {"id": identifier},
+            ).fetchone()
+            return None if row is None else row[0]
+
+        text: str | None = await self._submit(call)
+        return None if text is None else self._parse(text)
+
+    async def unfinished(self) -> list[RunRecord]:
+        """The runs that are not reported yet, oldest first."""
+
+        def call(connection: sqlite3.Connection) -> list[tuple[str]]:
+            return connection.execute(
+                "SELECT record FROM runs WHERE step <> 'reported' ORDER BY accepted_at, run_id"
+            ).fetchall()
+
+        rows: list[tuple[str]] = await self._submit(call)
+        return [self._parse(text) for (text,) in rows]
+
+    async def is_empty(self) -> bool:
+        """Whether no run was ever written down, or all were forgotten."""
+        row: tuple[int] = await self._submit(
+            lambda connection: connection.execute("SELECT NOT EXISTS (SELECT 1 FROM runs)").fetchone()
+        )
+        return bool(row[0])
+
+    async def count_outcomes(self, since: float) -> Mapping[str, int]:
+        """How many runs have ended since a time (UTC, Unix s), by kind of outcome."""
+
+        def call(connection: sqlite3.Connection) -> dict[str, int]:
+            return dict(
+                connection.execute(
+                    "SELECT outcome, count(*) FROM runs WHERE ended_at >= ? GROUP BY outcome", (since,)
+                ).fetchall()
+            )
+
+        counts: dict[str, int] = await self._submit(call)
+        return counts
+
+    async def purge(self, before: float, *, limit: int = 1000) -> int:
+        """Remove reported runs that ended before a time (UTC, Unix s), some at a time.
+
+        Returns
+        -------
+        int
+            How many were removed.
+        """
+
+        def call(connection: sqlite3.Connection) -> int:
+            return connection.execute(
+                "DELETE FROM runs WHERE run_id IN (SELECT run_id FROM runs WHERE ended_at < ?"
+                " AND step = 'reported' LIMIT ?)",
+                (before, limit),
+            ).rowcount
+
+        removed: int = await self._submit(call)
+        return removed
+
+    async def aclose(self) -> None:
+        """Finish what was asked for, then give the ledger back."""
+        if not self._closed:
+            self._closed = True
+            self._waiting.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _submit(self, call: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self._closed:
+            future.set_exception(LedgerError(f"ledger {self._path} is closed"))
+        else:
+            self._waiting.put(_Statement(call, future))
+        return future
+
+    def _parse(self, text: str) -> RunRecord:
+        try:
+            return RECORD.validate_json(text)
+        except ValidationError as error:
+            raise LedgerDamagedError(f"ledger {self._path} has a row that cannot be read: {error}") from error
+
+    # What follows runs in the ledger's thread.
+
+    def _work(self) -> None:
+        try:
+            while (first := self._waiting.get()) is not None:
+                batch, goes_on = self._collect(first)
+                answers = self._transact(batch)
+                self._loop.call_soon_threadsafe(_deliver, list(zip(batch, answers, strict=True)))
+                if not goes_on:
+                    break
+        finally:
+            self._connection.close()
+            self._lock.release()
+
+    def _collect(self, first: _Statement) -> tuple[list[_Statement], bool]:
+        batch = [first]
+        while len(batch) < _MAX_BATCH:
+            try:
+                statement = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if statement is None:
+                return batch, False
+            batch.append(statement)
+        return batch, True
+
+    def _transact(self, batch: list[_Statement]) -> list[object]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            answers = [self._run(statement) for statement in batch]
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._has_failed = True
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            return [map_sqlite_error(self._path, error)] * len(batch)
+        return answers
+
+    def _run(self, statement: _Statement) -> object:
+        # An error of SQLite ends the whole transaction; any other is the answer to its caller alone.
+        try:
+            return statement.call(self._connection)
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 (it is raised where the answer is awaited)
+            return error
+
+
+def _select_command(connection: sqlite3.Connection, key: CommandKey) -> str | None:
+    row = connection.execute(
+        "SELECT record FROM runs WHERE identity = ? AND origin = ? AND seq_num = ? AND snd_stamp = ?",
+        (key.identity, key.origin, key.seq_num, key.snd_stamp),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def _deliver(answers: list[tuple[_Statement, object]]) -> None:
+    for statement, answer in answers:
+        if statement.future.done():
+            continue
+        if isinstance(answer, Exception):
+            statement.future.set_exception(answer)
+        else:
+            statement.future.set_result(answer)

@@ -1,0 +1,179 @@
+"""``job_result`` and final acknowledgement of a run: back to back, one run at a time, once.
+
+Clients share one event queue and throw away what is not theirs (baseline section 7), so the two records of
+one run go out under one lock. Around them the ledger says ``reporting`` and ``reported``. At most one run is
+at ``reporting`` at any time, rejected ones aside; so the last ``job_result`` of this index tells, after a
+crash or a write whose answer was lost, whether the pair's first half is out.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from lsst.ts.ocps.aio.tasks import TaskSupervisor
+from lsst.ts.ocps.salobj import SalRetCode
+
+from .documents import reported_job_id
+from .errors import LedgerError
+from .ledger import Ledger
+from .logs import get_logger
+from .outlet import PROGRAMMING_ERRORS, Outlet
+from .records import FinalAck, Report, Reporting, RunRecord
+from .runs import ReportBuilt, ReportWritten, observe
+
+__all__ = ["MIN_ACK_GAP", "PairWriter"]
+
+MIN_ACK_GAP = 0.5
+"""Least time between the first acknowledgement and the pair (s): a ts_salobj Remote that has not called
+``next_ackcmd`` by then would raise (salobj-api section 7)."""
+
+_CLOSE_PATIENCE = 3.0
+"""How long a pair that is being written may take when the CSC closes (s)."""
+
+_FIRST_RETRY, _LAST_RETRY = 0.5, 10.0
+_ACK_CODES = {
+    FinalAck.COMPLETE: SalRetCode.CMD_COMPLETE,
+    FinalAck.FAILED: SalRetCode.CMD_FAILED,
+    FinalAck.ABORTED: SalRetCode.CMD_ABORTED,
+}
+
+
+class PairWriter:
+    """Writes the end of runs.
+
+    Parameters
+    ----------
+    outlet
+        Where to.
+    ledger
+        Says which report is on its way, and which is out.
+    on_ledger_error
+        Called when the ledger cannot be written; reporting goes on from memory.
+    """
+
+    def __init__(
+        self, outlet: Outlet, ledger: Ledger, *, on_ledger_error: Callable[[LedgerError], None]
+    ) -> None:
+        self._outlet = outlet
+        self._ledger = ledger
+        self._on_ledger_error = on_ledger_error
+        self._log = get_logger("reporter")
+        self._lock = asyncio.Lock()
+        self._tasks = TaskSupervisor("pairs")
+
+    async def write(self, record: RunRecord, report: Report | None) -> RunRecord:
+        """Write the pair of one run; returns when the ledger knows.
+
+        Cancelling the caller does not tear the pair apart.
+
+        Parameters
+        ----------
+        record
+            A run that has ended; or one left at ``reporting``, which is settled before anything is written.
+        report
+            What to say; None for a run left at ``reporting``.
+
+        Returns
+        -------
+        RunRecord
+            The same run, reported.
+        """
+        task = self._tasks.start(self._write(record, report), name=record.run.run_id)
+        record, saved = await asyncio.shield(task)
+        try:
+            await saved
+        except LedgerError as error:
+            self._on_ledger_error(error)
+        return record
+
+    async def save(self, record: RunRecord) -> None:
+        """Write to the ledger; where that fails, say so and go on."""
+        try:
+            await self._ledger.save(record)
+        except LedgerError as error:
+            self._on_ledger_error(error)
+
+    async def aclose(self) -> None:
+        """Let the pair that is being written finish, within limits."""
+        if tasks := self._tasks.tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_PATIENCE)
+        await self._tasks.aclose()
+
+    async def _write(
+        self, record: RunRecord, report: Report | None
+    ) -> "tuple[RunRecord, asyncio.Future[None]]":
+        async with self._lock:
+            is_doubtful = report is None
+            if report is None:
+                if not isinstance(record.state, Reporting):
+                    raise ValueError(f"run {record.run.run_id} has no report: it is {record.state.step}")
+                report = record.state.report
+            else:
+                record = observe(record, ReportBuilt(report))
+                await self.save(record)
+            if report.has_result:
+                await self._write_result(record, report, is_doubtful=is_doubtful)
+            if report.ack is not None:
+                await self._write_final_ack(record, report.ack, report.ack_result)
+            record = observe(record, ReportWritten())
+            # The ledger keeps the order: no other run can be at "reporting" before this one is not.
+            return record, self._ledger.save(record)
+
+    async def _write_result(self, record: RunRecord, report: Report, *, is_doubtful: bool) -> None:
+        async def write() -> None:
+            await self._outlet.write(
+                "evt_job_result",
+                job_id=reported_job_id(record),
+                exit_code=report.exit_code,
+                result=report.result,
+            )
+
+        async def is_out() -> bool:
+            return await self._is_out(record, report)
+
+        await self._insist(f"job_result of {record.run.run_id}", write, is_out, is_doubtful=is_doubtful)
+
+    async def _write_final_ack(self, record: RunRecord, ack: FinalAck, result: str) -> None:
+        async def write() -> None:
+            await self._outlet.acknowledge(
+                f"cmd_{record.run.command}", record.run.key, ack=_ACK_CODES[ack], result=result
+            )
+
+        async def is_out() -> bool:
+            return False  # cannot be known, and writing it twice does no harm
+
+        what = f"final acknowledgement of {record.run.run_id}"
+        await self._insist(what, write, is_out, is_doubtful=False)
+
+    async def _is_out(self, record: RunRecord, report: Report) -> bool:
+        """Whether the last ``job_result`` that the world has seen is this one."""
+        last = await self._outlet.read_last_result()
+        return (
+            last is not None
+            and last.job_id == reported_job_id(record)
+            and last.exit_code == report.exit_code
+            and last.result == report.result
+        )
+
+    async def _insist(
+        self,
+        what: str,
+        write: Callable[[], Awaitable[None]],
+        is_out: Callable[[], Awaitable[bool]],
+        *,
+        is_doubtful: bool,
+    ) -> None:
+        """Write until it is certain that the record is out; whoever waits for the lock waits with us."""
+        pause = _FIRST_RETRY
+        while True:
+            try:
+                if not (is_doubtful and await is_out()):
+                    await write()
+            except PROGRAMMING_ERRORS:
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever the SAL layer raises; it is logged and tried again)
+                self._log.warning("not written; trying again", what=what, error=str(error), pause=pause)
+            else:
+                return
+            is_doubtful = True
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_RETRY)

@@ -1,0 +1,294 @@
+"""The one mouth of the CSC: every OCPS event, and every acknowledgement that comes later than the first.
+
+The end of a run goes out through `~lsst.ts.ocps.csc.pair.PairWriter`, which this module owns.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from lsst.ts.ocps.aio.tasks import TaskSupervisor
+from lsst.ts.ocps.payloads.schema import PayloadDefinition
+from lsst.ts.ocps.salobj import SalRetCode, tai_from_utc_unix
+from lsst.ts.ocps.uws.jobs import Result
+from lsst.ts.ocps.uws.phases import ExecutionPhase
+
+from .documents import accepted_text, build_report, in_progress_text, reported_job_id
+from .errors import LedgerError
+from .ledger import Ledger
+from .logs import get_logger
+from .outlet import PROGRAMMING_ERRORS, Outlet
+from .pair import MIN_ACK_GAP, PairWriter
+from .records import Reporting, RunRecord
+from .results import Metric, RunResults
+from .runs import ReportBuilt, ReportWritten, observe
+from .snapshots import active_jobs_text, payloads_fields
+from .texts import clip, dump_json
+
+__all__ = ["Reporter"]
+
+_MAX_OUTPUT_EVENTS = 200
+"""So many ``job_output`` events at most; ``job_result`` lists them all."""
+
+_ACTIVE_PAUSE = 0.05
+"""Least time between two lists of active jobs (s): each names every run, and fifty may change at once."""
+
+_GATHER_TIME = 0.05
+"""How long the news of changed jobs is gathered before ``active_jobs`` is written (s)."""
+
+_PHASE_CODES = {phase: code for code, phase in enumerate(ExecutionPhase, start=1)}
+"""Enumeration ``PhaseCode`` of the interface, which has the order of the standard."""
+
+
+def _tai(time: datetime | None) -> float:
+    return 0.0 if time is None else tai_from_utc_unix(time.timestamp())
+
+
+def _start_time(record: RunRecord) -> float:
+    return 0.0 if record.job is None else _tai(record.job.start_time)
+
+
+def _to_output_fields(job_id: str, output: Result) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "output_id": clip(output.result_id),
+        "url": clip(output.url or ""),
+        "mime_type": clip(output.mime_type or ""),
+        "checksum": "",
+        "byte_size": -1 if output.size is None else output.size,
+    }
+
+
+def _to_metric_fields(job_id: str, payload: str, metric: Metric) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "payload": payload,
+        "metric_name": clip(metric.name),
+        "metric_units": clip(metric.units),
+        "tags": metric.tags_text,
+        "value": metric.value,
+    }
+
+
+class Reporter:
+    """Writes what the world is told about runs.
+
+    Parameters
+    ----------
+    outlet
+        Where to.
+    ledger
+        Says which report is on its way, and which is out.
+    on_ledger_error
+        Called when the ledger cannot be written; reporting goes on from memory.
+    on_death
+        Called with the name and the error of a task that died.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        ledger: Ledger,
+        *,
+        on_ledger_error: Callable[[LedgerError], None],
+        on_death: Callable[[str, BaseException], None],
+    ) -> None:
+        self._outlet = outlet
+        self._pairs = PairWriter(outlet, ledger, on_ledger_error=on_ledger_error)
+        self._log = get_logger("reporter")
+        self._acked_at: dict[str, float] = {}
+        self._tasks = TaskSupervisor("reporter", on_death=on_death)
+        self._changed = asyncio.Event()
+        self._active: Callable[[], Sequence[RunRecord]] = tuple
+
+    def start(self, active: Callable[[], Sequence[RunRecord]]) -> None:
+        """Begin to tell which jobs are active, now and at every change.
+
+        Parameters
+        ----------
+        active
+            Gives the runs that have not ended, oldest first.
+        """
+        self._active = active
+        self._changed.set()
+        _ = self._tasks.start(self._keep_active_jobs(), name="active_jobs")
+
+    # Acknowledgements
+
+    def note_first_ack(self, run_id: str) -> None:
+        """The SAL layer is about to send the first acknowledgement of a run."""
+        self._acked_at.setdefault(run_id, asyncio.get_running_loop().time())
+
+    async def acknowledge(self, record: RunRecord, duration: float | None = None) -> None:
+        """Say that a run goes on; to the sender of a detached one, that it was accepted.
+
+        Parameters
+        ----------
+        record
+            A run with a job.
+        duration
+            How much longer the sender should wait (s); None: the expected duration of the run.
+        """
+        run = record.run
+        self.note_first_ack(run.run_id)
+        if run.detach:
+            ack, text, timeout = SalRetCode.CMD_COMPLETE, accepted_text(record), 0.0
+        else:
+            ack, text, timeout = SalRetCode.CMD_INPROGRESS, in_progress_text(record), run.expected_duration
+        await self._try(
+            f"acknowledgement of {run.run_id}",
+            lambda: self._outlet.acknowledge(
+                f"cmd_{run.command}", run.key, ack=ack, result=text, duration=duration or timeout
+            ),
+        )
+
+    # News of one run
+
+    async def publish_job(self, record: RunRecord) -> None:
+        """Say which job a command has led to."""
+        run = record.run
+        await self._try_write(
+            "evt_job_id",
+            event_name=f"cmd_{run.command}",
+            seq_num=run.key.seq_num,
+            job_id=reported_job_id(record),
+        )
+
+    async def publish_phase(self, record: RunRecord, message: str = "") -> None:
+        """Say in which phase a run is.
+
+        Parameters
+        ----------
+        record
+            The run.
+        message
+            What there is to say besides; "" = why it ended, if it has.
+        """
+        run, job = record.run, record.job
+        if not message and record.outcome is not None:
+            message = record.outcome.message
+        self.note_change()
+        await self._try_write(
+            "evt_job_phase",
+            job_id="" if record.handle is None else reported_job_id(record),
+            run_id=run.run_id,
+            label=run.label,
+            payload=run.payload,
+            phase=record.phase.value,
+            requester=run.key.identity,
+            message=clip(message),
+            url="" if record.handle is None else record.handle.url,
+            phase_code=_PHASE_CODES[record.phase],
+            seq_num=run.key.seq_num,
+            creation_time=0.0 if job is None else _tai(job.creation_time),
+            start_time=_start_time(record),
+            end_time=0.0 if job is None else _tai(job.end_time),
+        )
+
+    async def report(self, record: RunRecord, results: RunResults) -> RunRecord:
+        """Report an ended run, once; returns when that is on the disk.
+
+        Parameters
+        ----------
+        record
+            A run that has ended, or was left at ``reporting`` by an earlier process.
+        results
+            What was read of its results; of no use for one left at ``reporting``.
+
+        Returns
+        -------
+        RunRecord
+            The same run, reported.
+        """
+        report = None
+        if not isinstance(record.state, Reporting):
+            report = build_report(record, results)
+            if report.has_result:
+                await self._publish_outputs(record, results)
+        if not record.run.detach:
+            await self._wait_for_gap(record.run.run_id)
+        record = await self._pairs.write(record, report)
+        self._acked_at.pop(record.run.run_id, None)
+        return record
+
+    async def settle_rejected(self, record: RunRecord) -> RunRecord:
+        """Settle a rejected command whose only acknowledgement the SAL layer sends.
+
+        The row is left at ``reporting`` for a moment, so that a process that dies before the acknowledgement
+        is out is followed by one that sends it.
+        """
+        record = observe(record, ReportBuilt(build_report(record, RunResults())))
+        await self._pairs.save(record)
+        await asyncio.sleep(MIN_ACK_GAP)
+        record = observe(record, ReportWritten())
+        await self._pairs.save(record)
+        return record
+
+    async def _wait_for_gap(self, run_id: str) -> None:
+        acked_at = self._acked_at.get(run_id)
+        if acked_at is not None:
+            await asyncio.sleep(max(0.0, acked_at + MIN_ACK_GAP - asyncio.get_running_loop().time()))
+
+    async def _publish_outputs(self, record: RunRecord, results: RunResults) -> None:
+        job_id, job = reported_job_id(record), record.job
+        outputs = () if job is None else job.results[:_MAX_OUTPUT_EVENTS]
+        records = [("evt_job_output", _to_output_fields(job_id, output)) for output in outputs]
+        records += [
+            ("evt_job_metric", _to_metric_fields(job_id, record.run.payload, metric))
+            for metric in results.metrics
+        ]
+        await self._try(f"outputs of {record.run.run_id}", lambda: self._outlet.write_all(records))
+
+    # The state of the CSC
+
+    def note_change(self) -> None:
+        """The list of active jobs is out of date."""
+        self._changed.set()
+
+    async def publish_payloads(self, definitions: Mapping[str, PayloadDefinition]) -> None:
+        """Say what can be run."""
+        await self._try_write("evt_payloads", **payloads_fields(definitions))
+
+    async def publish_backends(self, backends: Mapping[str, Mapping[str, Any]], *, connected: bool) -> None:
+        """Say which back ends can be reached.
+
+        Parameters
+        ----------
+        backends
+            url, kind, version, connected, message, by name.
+        connected
+            Whether all required ones can be reached.
+        """
+        await self._try_write("evt_backend_status", backends=clip(dump_json(backends)), connected=connected)
+
+    async def publish_counts(self, fields: Mapping[str, Any]) -> None:
+        """Say how many runs are in which phase."""
+        await self._try_write("tel_job_counts", **fields)
+
+    async def aclose(self) -> None:
+        """Finish the pair that is being written, within limits; write nothing more."""
+        await self._tasks.aclose()
+        await self._pairs.aclose()
+
+    async def _keep_active_jobs(self) -> None:
+        while True:
+            await self._changed.wait()
+            # Changes come in bursts, and acknowledgements matter more.
+            await asyncio.sleep(_GATHER_TIME)
+            self._changed.clear()
+            records = self._active()
+            start_times = {record.run.run_id: _start_time(record) for record in records}
+            await self._try_write("evt_active_jobs", jobs=active_jobs_text(records, start_times))
+            await asyncio.sleep(_ACTIVE_PAUSE)
+
+    async def _try_write(self, name: str, **fields: Any) -> None:
+        await self._try(name, lambda: self._outlet.write(name, **fields))
+
+    async def _try(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await write()
+        except PROGRAMMING_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever the SAL layer raises; a run goes on without this news)
+            self._log.warning("not written", what=what, error=str(error))
