@@ -1,0 +1,141 @@
+"""Kafka through aiokafka: an idempotent producer, readers without groups, topics created explicitly."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from typing_extensions import override
+
+from lsst.ts.ocps.aio.deadline import Deadline, DeadlineExceededError
+from lsst.ts.ocps.aio.retry import retry
+from lsst.ts.ocps.sal.errors import BrokerError
+from lsst.ts.ocps.sal.settings import SalSettings
+
+from .base import Broker, BrokerReader, OffsetRange, TopicPartition, TopicSpec
+from .kafka_client import KafkaControl, is_transient, make_client_options
+from .kafka_pacing import pace_fetches
+from .kafka_producer import KafkaWriter
+from .kafka_reader import KafkaReader
+
+__all__ = ["KafkaBroker"]
+
+_FETCH_WAIT = 0.1
+"""A broker with nothing new answers after this time (s). It answers at once when a record arrives; the limit
+matters because aiokafka asks a node for further partitions only after it has answered."""
+
+_CLOSE_TIMEOUT = 5.0
+"""Longest wait for what is still queued when closing (s)."""
+
+
+class KafkaBroker(Broker):
+    """A connection to a Kafka cluster.
+
+    Parameters
+    ----------
+    settings
+        Addresses, login and limits.
+    delivery_timeout
+        Longest wait for the confirmation of a record (s); None: as long as for a connection.
+    log
+        Where trouble with the broker is reported.
+    """
+
+    def __init__(
+        self,
+        settings: SalSettings,
+        *,
+        delivery_timeout: float | None = None,
+        log: logging.Logger | None = None,
+    ) -> None:
+        self._settings = settings
+        self._address = settings.broker_address
+        self._delivery_timeout = delivery_timeout or settings.connect_timeout
+        self._log = log or logging.getLogger(__name__)
+        self._options: dict[str, Any] = {}
+        self._control: KafkaControl | None = None
+        self._writer: KafkaWriter | None = None
+
+    @override
+    async def start(self) -> None:
+        self._options = await make_client_options(self._settings)
+        timeout = self._settings.connect_timeout
+        control = KafkaControl(self._options, address=self._address, timeout=timeout, log=self._log)
+        writer = KafkaWriter(
+            self._make_producer, address=self._address, timeout=self._delivery_timeout, log=self._log
+        )
+        deadline = Deadline(f"connect to Kafka {self._address}", timeout)
+        try:
+            async with deadline.enforce():
+                for part in (control, writer):
+                    await retry(part.start, deadline=deadline, is_transient=is_transient, log=self._log)
+        except DeadlineExceededError as error:
+            raise BrokerError(f"{error}: nothing answers there as Kafka does") from error
+        except (KafkaError, OSError) as error:
+            reason = error or type(error).__name__
+            raise BrokerError(f"{deadline.operation}: {reason} (tried for {timeout:g} s)") from error
+        else:
+            self._control, self._writer = control, writer
+        finally:
+            if self._control is None:
+                await asyncio.gather(control.aclose(), writer.aclose(timeout=0.0))
+
+    @override
+    async def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
+        await self._get_control().create_topics(specs, replication_factor=self._settings.replication_factor)
+
+    @override
+    async def partitions(self, topics: Sequence[str]) -> Mapping[str, Sequence[int]]:
+        return await self._get_control().get_partitions(topics)
+
+    @override
+    async def offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, OffsetRange]:
+        return await self._get_control().get_offsets(partitions)
+
+    @override
+    async def send(self, topic: str, *, key: bytes, value: bytes) -> TopicPartition:
+        if self._writer is None:
+            raise BrokerError(f"not connected to Kafka {self._address}")
+        return await self._writer.send(topic, key=key, value=value)
+
+    @override
+    def create_reader(self) -> BrokerReader:
+        return KafkaReader(
+            self._make_consumer,
+            self.offsets,
+            address=self._address,
+            timeout=self._settings.connect_timeout,
+            log=self._log,
+        )
+
+    @override
+    async def aclose(self) -> None:
+        control, self._control = self._control, None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await writer.aclose(timeout=_CLOSE_TIMEOUT)
+        if control is not None:
+            await control.aclose()
+
+    def _get_control(self) -> KafkaControl:
+        if self._control is None:
+            raise BrokerError(f"not connected to Kafka {self._address}")
+        return self._control
+
+    def _make_producer(self) -> AIOKafkaProducer:
+        # Idempotence needs acks=all; aiokafka then has one request under way per partition, so order is kept.
+        return AIOKafkaProducer(**self._options, enable_idempotence=True, acks="all", linger_ms=0)
+
+    def _make_consumer(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            **self._options,
+            group_id=None,
+            enable_auto_commit=False,
+            # A position that is gone is ours to decide about, never silently reset.
+            auto_offset_reset="none",
+            fetch_max_wait_ms=round(_FETCH_WAIT * 1000),
+        )
+        pace_fetches(consumer, max_wait=_FETCH_WAIT)
+        return consumer

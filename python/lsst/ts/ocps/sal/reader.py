@@ -1,0 +1,392 @@
+"""The read loop of one SalInfo: records in, samples out to the topics.
+
+Whatever stands in a topic, the loop goes on: what cannot be read is skipped and counted
+(sal-on-kafka section 8).
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from lsst.ts.ocps.aio.deadline import Deadline
+from lsst.ts.ocps.aio.tasks import TaskSupervisor
+
+from .avro import TopicCodec, schema_id_of
+from .broker.base import Broker, BrokerReader, OffsetRange, Record, TopicPartition
+from .data_type import BaseMsgType
+from .errors import BrokerError, DecodeError, RegistryError, SchemaNotFoundError
+from .history import HistoryReplay
+from .interface import TopicInfo
+from .registry import SchemaRegistry
+from .stretch import read_stretches
+from .tai import current_tai
+
+__all__ = ["RecordSink", "TopicReader"]
+
+READ_TIMEOUT = 1.0
+"""Longest wait for records before looking around (s)."""
+
+HISTORY_TIMEOUT = 10.0
+"""Longest time for reading the history at the start (s)."""
+
+HISTORY_IDLE = 2.0
+"""Silence after which what is missing of the history is taken as gone (s)."""
+
+LOOK_BACK = 20_000
+"""How far beyond the window an event is looked for that the window had nothing of (offsets)."""
+
+LOOK_BACK_TIMEOUT = 2.0
+"""Longest time for that (s)."""
+
+SHORT_LIVED = frozenset({"logevent_heartbeat", "logevent_logMessage"})
+"""Events whose old records say nothing."""
+
+SCHEMA_WAIT = 0.5
+"""How long the loop itself waits for a schema; then the records of that partition are put aside (s)."""
+
+SCHEMA_PATIENCE = 60.0
+"""How long records wait for a schema that the registry could not be asked for (s)."""
+
+YIELD_EVERY = 50
+"""Records after which the loop lets others run."""
+
+_REPORT_EVERY = 100
+
+
+class RecordSink(Protocol):
+    """A topic, as the reader sees it."""
+
+    @property
+    def topic_info(self) -> TopicInfo:
+        """The topic."""
+
+    @property
+    def codec(self) -> TopicCodec:
+        """Decodes its records."""
+
+    @property
+    def history_window(self) -> int:
+        """How far back the history is read (offsets); 0 = none."""
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether a sample with an older stamp than the one before is dropped."""
+
+    @property
+    def DataType(self) -> type[BaseMsgType]:  # noqa: N802 (the API)
+        """Class of its samples."""
+
+    def accept(self, data: BaseMsgType) -> None:
+        """Take the next sample; must not wait."""
+
+
+class _Stream:
+    """One partition of one topic."""
+
+    def __init__(self, sink: RecordSink, held: OffsetRange, index: int) -> None:
+        self.sink = sink
+        self.held = held
+        self.replay: HistoryReplay[BaseMsgType] = HistoryReplay(held, window=sink.history_window, index=index)
+        self.parked: deque[Record] = deque()
+        self.has_delivered = False
+
+    @property
+    def older(self) -> OffsetRange:
+        """What lies before the window."""
+        start = self.replay.start_offset
+        return OffsetRange(max(self.held.begin, start - LOOK_BACK), start)
+
+    @property
+    def is_live(self) -> bool:
+        return self.replay.is_complete
+
+
+class TopicReader:
+    """Reads every topic of one SalInfo with one broker reader.
+
+    Parameters
+    ----------
+    broker
+        A started broker.
+    registry
+        Where the schemas of the writers are looked up.
+    index
+        Records of other indices are ignored; 0 keeps every index.
+    sinks
+        The topics by Kafka name.
+    tasks
+        Owner of the read loop.
+    log
+        Where trouble is reported.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        registry: SchemaRegistry,
+        index: int,
+        sinks: Mapping[str, RecordSink],
+        tasks: TaskSupervisor,
+        log: logging.Logger,
+    ) -> None:
+        self._broker = broker
+        self._registry = registry
+        self._index = int(index)
+        self._sinks = dict(sinks)
+        self._tasks = tasks
+        self._log = log
+        self._reader: BrokerReader = broker.create_reader()
+        self._streams: dict[TopicPartition, _Stream] = {}
+        self._last_stamps: dict[tuple[str, int], float] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._history_read = asyncio.Event()
+        self.skipped: Counter[str] = Counter()
+        """Number of records that were not delivered, by reason."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the read loop is running."""
+        return self._task is not None and not self._task.done()
+
+    async def start(self) -> None:
+        """Take the positions, start reading, and return when the history has been delivered.
+
+        What was written before the positions were taken is never delivered, the history excepted.
+
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.BrokerError
+            If the positions cannot be read.
+        """
+        numbers = await self._broker.partitions(list(self._sinks))
+        partitions = [TopicPartition(topic, n) for topic in self._sinks for n in numbers[topic]]
+        held = await self._broker.offsets(partitions)
+        self._streams = {
+            each: _Stream(self._sinks[each.topic], held[each], self._index) for each in partitions
+        }
+        await self._reader.assign(
+            {each: stream.replay.start_offset for each, stream in self._streams.items()}
+        )
+        self._task = self._tasks.start(self._run(), name="read")
+        history = asyncio.ensure_future(self._history_read.wait())
+        try:
+            await asyncio.wait({history, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            history.cancel()
+        if self._task.done():
+            # Raises what ended the loop.
+            self._task.result()
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=READ_TIMEOUT)
+        await self._reader.aclose()
+
+    # The loop
+
+    async def _run(self) -> None:
+        await self._read_history()
+        await self._look_further_back()
+        self._history_read.set()
+        while True:
+            await self._read_once(READ_TIMEOUT)
+
+    async def _read_history(self) -> None:
+        deadline = Deadline("reading the history", HISTORY_TIMEOUT)
+        while not self._has_history():
+            count = await self._read_once(min(HISTORY_IDLE, deadline.left()))
+            if count == 0 or deadline.expired:
+                self._give_up_history()
+
+    def _has_history(self) -> bool:
+        return all(stream.is_live for stream in self._streams.values())
+
+    def _give_up_history(self) -> None:
+        for partition, stream in self._streams.items():
+            if not stream.is_live:
+                self._log.warning(
+                    "the end of the history of %s did not come; going on without it", partition.topic
+                )
+                self._deliver_all(stream, stream.replay.finish())
+
+    async def _look_further_back(self) -> None:
+        """Find the last record of our index before the window, which other indices may have filled."""
+        if self._index == 0:
+            return
+        stretches = {
+            partition: stream.older
+            for partition, stream in self._streams.items()
+            if self._is_missed(stream) and stream.older.begin < stream.older.end
+        }
+        newest: dict[TopicPartition, BaseMsgType] = {}
+        deadline = Deadline("looking further back", LOOK_BACK_TIMEOUT)
+        reading = read_stretches(self._broker, stretches, deadline=deadline, idle=LOOK_BACK_TIMEOUT)
+        async with aclosing(reading) as records:
+            async for record in records:
+                partition = TopicPartition(record.topic, record.partition)
+                sample = await self._decode_or_skip(self._streams[partition], record)
+                if sample is not None:
+                    newest[partition] = sample
+        for partition, sample in newest.items():
+            self._deliver_all(self._streams[partition], [sample])
+
+    @staticmethod
+    def _is_missed(stream: _Stream) -> bool:
+        has_history = stream.sink.history_window > 0
+        return has_history and not stream.has_delivered and stream.sink.topic_info.sal_name not in SHORT_LIVED
+
+    async def _decode_or_skip(self, stream: _Stream, record: Record) -> BaseMsgType | None:
+        """Decode an old record; None for another index and for what cannot be read."""
+        try:
+            return await self._decode(stream.sink, record, HISTORY_TIMEOUT)
+        except (DecodeError, RegistryError) as error:
+            self._skip(record, "undecodable", error)
+            return None
+
+    async def _read_once(self, timeout: float) -> int:  # noqa: ASYNC109 (passed on)
+        try:
+            records = await self._reader.read(timeout=timeout)
+        except BrokerError as error:
+            self._log.warning("reading failed, trying again: %s", error)
+            await asyncio.sleep(READ_TIMEOUT)
+            return 0
+        # Neither a burst nor a reader that answers without waiting may keep the loop from the others.
+        await asyncio.sleep(0)
+        for count, record in enumerate(records, start=1):
+            await self._take_any(record)
+            if count % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        return len(records)
+
+    async def _take_any(self, record: Record) -> None:
+        try:
+            await self._take(record)
+        except Exception:  # noqa: BLE001 (logged and counted: no record may end the loop)
+            self.skipped["unexpected"] += 1
+            self._log.exception("could not deal with %s offset %d", record.topic, record.offset)
+
+    async def _take(self, record: Record) -> None:
+        stream = self._streams.get(TopicPartition(record.topic, record.partition))
+        if stream is None:
+            self._skip(record, "not assigned")
+            return
+        if stream.parked:
+            stream.parked.append(record)
+            return
+        try:
+            sample = await self._decode(
+                stream.sink, record, SCHEMA_WAIT if stream.is_live else HISTORY_TIMEOUT
+            )
+        except SchemaNotFoundError as error:
+            self._skip(record, "unknown schema", error)
+            sample = None
+        except RegistryError as error:
+            if stream.is_live:
+                self._park(stream, record, error)
+                return
+            self._skip(record, "no registry", error)
+            sample = None
+        except DecodeError as error:
+            self._skip(record, "undecodable", error)
+            sample = None
+        self._feed(stream, record, sample)
+
+    async def _decode(self, sink: RecordSink, record: Record, patience: float) -> BaseMsgType | None:
+        """Decode; None for a record of another index."""
+        schema_id = schema_id_of(record.value)
+        try:
+            async with asyncio.timeout(patience):
+                schema = await self._registry.schema(schema_id)
+        except TimeoutError:
+            raise RegistryError(f"no answer about schema {schema_id} within {patience:g} s") from None
+        fields: dict[str, Any] = sink.codec.decode(record.value, schema)
+        if self._index != 0 and fields.get("salIndex", self._index) != self._index:
+            return None
+        fields["private_rcvStamp"] = current_tai()
+        return sink.DataType(**fields)
+
+    def _feed(self, stream: _Stream, record: Record, sample: BaseMsgType | None) -> None:
+        if stream.is_live:
+            if sample is not None:
+                self._deliver_live(stream, record, sample)
+            return
+        sal_index = 0 if sample is None else getattr(sample, "salIndex", 0)
+        self._deliver_all(stream, stream.replay.feed(record.offset, sal_index, sample))
+
+    # Delivery
+
+    def _deliver_all(self, stream: _Stream, samples: Sequence[BaseMsgType]) -> None:
+        for sample in samples:
+            self._note_stamp(stream, sample)
+            self._deliver(stream, sample)
+
+    def _deliver_live(self, stream: _Stream, record: Record, sample: BaseMsgType) -> None:
+        if stream.sink.is_ordered:
+            last = self._last_stamps.get(self._stamp_key(stream, sample))
+            if last is not None and sample.private_sndStamp < last:
+                self._skip(record, "out of order")
+                return
+        self._note_stamp(stream, sample)
+        self._deliver(stream, sample)
+
+    def _deliver(self, stream: _Stream, sample: BaseMsgType) -> None:
+        stream.has_delivered = True
+        try:
+            stream.sink.accept(sample)
+        except Exception:  # noqa: BLE001 (logged and counted: the loop goes on)
+            # No sample may end the loop; this would be a defect of the runtime.
+            self.skipped["not accepted"] += 1
+            self._log.exception("%s did not accept a sample", stream.sink.topic_info.attr_name)
+
+    @staticmethod
+    def _stamp_key(stream: _Stream, sample: BaseMsgType) -> tuple[str, int]:
+        return stream.sink.topic_info.sal_name, getattr(sample, "salIndex", 0)
+
+    def _note_stamp(self, stream: _Stream, sample: BaseMsgType) -> None:
+        if stream.sink.is_ordered:
+            self._last_stamps[self._stamp_key(stream, sample)] = sample.private_sndStamp
+
+    # Trouble
+
+    def _skip(self, record: Record, reason: str, error: Exception | None = None) -> None:
+        self.skipped[reason] += 1
+        count = self.skipped[reason]
+        if count == 1 or count % _REPORT_EVERY == 0:
+            self._log.warning(
+                "skipped the record at %s offset %d (%s%s); %d such so far",
+                record.topic,
+                record.offset,
+                reason,
+                f": {error}" if error else "",
+                count,
+            )
+
+    def _park(self, stream: _Stream, record: Record, error: Exception) -> None:
+        """Keep the records of a partition until the registry can be asked again."""
+        self._log.warning("records of %s wait for their schema: %s", record.topic, error)
+        stream.parked.append(record)
+        _ = self._tasks.start(self._resume(stream), name=f"schema-{record.topic}")
+
+    async def _resume(self, stream: _Stream) -> None:
+        deadline = Deadline("asking for a schema", SCHEMA_PATIENCE)
+        while stream.parked:
+            record = stream.parked[0]
+            try:
+                sample = await self._decode(stream.sink, record, SCHEMA_PATIENCE)
+            except (DecodeError, SchemaNotFoundError) as error:
+                self._skip(record, "undecodable", error)
+                sample = None
+            except RegistryError as error:
+                if not deadline.expired:
+                    await asyncio.sleep(READ_TIMEOUT)
+                    continue
+                self._skip(record, "no registry", error)
+                sample = None
+            self._feed(stream, record, sample)
+            stream.parked.popleft()

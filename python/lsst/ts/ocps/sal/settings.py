@@ -1,0 +1,186 @@
+"""What the environment says about Kafka, the schema registry and the site (sal-on-kafka section 1)."""
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from .errors import SettingsError
+
+__all__ = ["MEMORY_SCHEME", "SalSettings", "SaslSettings"]
+
+MEMORY_SCHEME = "memory://"
+"""Addresses that begin so select a broker or registry inside this process."""
+
+_log = logging.getLogger(__name__)
+
+_SUBNAME = re.compile(r"[A-Za-z0-9._-]+")
+
+_ALL_ACKS = frozenset({"all", "-1"})
+_KNOWN_ACKS = frozenset({"0", "1"}) | _ALL_ACKS
+
+_VARIABLES = {
+    "topic_subname": "LSST_TOPIC_SUBNAME",
+    "broker_address": "LSST_KAFKA_BROKER_ADDR",
+    "registry_url": "LSST_SCHEMA_REGISTRY_URL",
+    "replication_factor": "LSST_KAFKA_REPLICATION_FACTOR",
+    "max_history_read": "LSST_MAX_HISTORY_READ",
+    "site": "LSST_SITE",
+    "connect_timeout": "OCPS_CONNECT_TIMEOUT",
+}
+
+_SASL_VARIABLES = {
+    "username": "LSST_KAFKA_SECURITY_USERNAME",
+    "password": "LSST_KAFKA_SECURITY_PASSWORD",
+    "protocol": "LSST_KAFKA_SECURITY_PROTOCOL",
+    "mechanism": "LSST_KAFKA_SECURITY_MECHANISM",
+}
+
+
+def _check_subname(value: str) -> str:
+    if not _SUBNAME.fullmatch(value):
+        raise ValueError("names of Kafka topics hold letters, digits, '.', '_' and '-' only")
+    return value
+
+
+def _check_broker_address(value: str) -> str:
+    if value.startswith(MEMORY_SCHEME):
+        return value
+    for server in value.split(","):
+        host, colon, port = server.strip().rpartition(":")
+        if not (host and colon and port.isdigit()):
+            raise ValueError(f"{server.strip()!r} is not host:port (several are separated by commas)")
+    return value
+
+
+def _check_registry_url(value: str) -> str:
+    if value.startswith(MEMORY_SCHEME):
+        return value
+    parts = urlsplit(value)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL with credentials is not supported")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("an http or https URL is needed")
+    return value.rstrip("/")
+
+
+class SaslSettings(BaseModel):
+    """How to log in to the brokers; used only when user name and password are both set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    username: str
+    password: SecretStr
+    protocol: Literal["SASL_PLAINTEXT", "SASL_SSL"] = "SASL_PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+
+
+class SalSettings(BaseModel):
+    """Settings of the SAL runtime, read once and passed in.
+
+    ``memory://NAME`` as `broker_address` and `registry_url` selects the broker and the registry of that
+    name inside this process (for tests).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    topic_subname: Annotated[str, AfterValidator(_check_subname)]
+    """Second element of the names of Kafka topics; ``sal`` in production."""
+
+    broker_address: Annotated[str, AfterValidator(_check_broker_address)] = "broker:29092"
+    registry_url: Annotated[str, AfterValidator(_check_registry_url)] = "http://schema-registry:8081"
+    sasl: SaslSettings | None = None
+
+    replication_factor: int = Field(default=1, ge=1)
+    """Of the topics that this process creates."""
+
+    max_history_read: int = Field(default=500, ge=0)
+    """History window of indexed components (offsets)."""
+
+    site: str | None = None
+    """Where this runs; a configurable CSC needs it."""
+
+    connect_timeout: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+    """How long to try to reach the broker and the registry (s)."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "SalSettings":
+        """Read the settings; an empty variable counts as unset.
+
+        Parameters
+        ----------
+        environment
+            The variables; None: those of this process, as they are now.
+
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.SettingsError
+            If a variable is missing or wrong; names the variable and what to do.
+        """
+        if environment is None:
+            environment = os.environ  # noqa: TID251 (this is the module that reads the environment)
+        if not environment.get("LSST_TOPIC_SUBNAME"):
+            raise SettingsError(
+                "environment variable LSST_TOPIC_SUBNAME is not set: set it to the second element of the "
+                'names of Kafka topics, "sal" in production, anything else for tests'
+            )
+        _check_acks(environment.get("LSST_KAFKA_PRODUCER_WAIT_ACKS", ""))
+        values: dict[str, Any] = _collect(environment, _VARIABLES)
+        values["sasl"] = _read_sasl(environment)
+        return _validate(cls, values, _VARIABLES, environment)
+
+
+def _collect(environment: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    return {field: environment[name] for field, name in variables.items() if environment.get(name)}
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def _validate(
+    model: type[T], values: Mapping[str, Any], variables: Mapping[str, str], environment: Mapping[str, str]
+) -> T:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [
+            _describe(variables[str(detail["loc"][0])], detail["msg"], environment)
+            for detail in error.errors(include_url=False)
+        ]
+    raise SettingsError("; ".join(problems))
+
+
+def _describe(variable: str, reason: str, environment: Mapping[str, str]) -> str:
+    # A password must not reach a log, and a registry URL may hold one.
+    is_secret = variable.endswith("_PASSWORD") or "@" in environment[variable]
+    value = "" if is_secret else f"={environment[variable]!r}"
+    return f"environment variable {variable}{value}: {reason.removeprefix('Value error, ')}"
+
+
+def _read_sasl(environment: Mapping[str, str]) -> SaslSettings | None:
+    values = _collect(environment, _SASL_VARIABLES)
+    given = {"username", "password"} & values.keys()
+    if len(given) == 1:
+        missing = _SASL_VARIABLES[({"username", "password"} - given).pop()]
+        _log.warning("no login to Kafka, because %s is not set", missing)
+    if len(given) < 2:
+        return None
+    return _validate(SaslSettings, values, _SASL_VARIABLES, environment)
+
+
+def _check_acks(value: str) -> None:
+    if not value or value in _ALL_ACKS:
+        return
+    if value not in _KNOWN_ACKS:
+        raise SettingsError(
+            f"environment variable LSST_KAFKA_PRODUCER_WAIT_ACKS={value!r}: 0, 1, all or -1 is needed"
+        )
+    _log.warning(
+        "LSST_KAFKA_PRODUCER_WAIT_ACKS=%s is not followed: records are written idempotently, and that needs "
+        "the acknowledgement of all in-sync replicas",
+        value,
+    )

@@ -1,0 +1,10 @@
+"""Fixtures shared by all suites live in ``support`` and are named here once."""
+
+pytest_plugins = [
+    "support.brokers",
+    "support.csc",
+    "support.observer",
+    "support.sal_fixtures",
+    "support.sandbox",
+    "support.service_process",
+]

@@ -1,0 +1,139 @@
+"""Order survives the end of a producer. No broker ends one on demand, so a scripted producer stands in."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerClosed
+
+from lsst.ts.ocps.sal.broker.kafka_producer import KafkaWriter
+from lsst.ts.ocps.sal.errors import BrokerError
+
+pytestmark = pytest.mark.asyncio
+
+TOPIC = "lsst.test.T.x"
+
+
+class ScriptedProducer:
+    """Takes records like aiokafka's; the test says what becomes of each."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[bytes, asyncio.Future[Any]]] = []
+        self.end: KafkaError | None = None
+        self.is_stopped = False
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        self.is_stopped = True
+        self.end = ProducerClosed()
+
+    async def send(self, topic: str, *, key: bytes, value: bytes) -> asyncio.Future[Any]:
+        del key
+        await asyncio.sleep(0)
+        if self.end is not None:
+            raise self.end
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.topic = topic  # type: ignore[attr-defined]  # kept for store()
+        self.taken.append((value, future))
+        return future
+
+    def values(self) -> list[bytes]:
+        return [value for value, _ in self.taken]
+
+    def store(self, value: bytes) -> None:
+        future = dict(self.taken)[value]
+        future.set_result(SimpleNamespace(topic=TOPIC, partition=0))
+
+    def lose(self, value: bytes, error: KafkaError) -> None:
+        dict(self.taken)[value].set_exception(error)
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 (a scripted producer tells nobody)
+            await asyncio.sleep(0)
+
+
+async def make_writer() -> tuple[KafkaWriter, list[ScriptedProducer]]:
+    producers: list[ScriptedProducer] = []
+
+    def make() -> Any:
+        producers.append(ScriptedProducer())
+        return producers[-1]
+
+    writer = KafkaWriter(make, address="here", timeout=10, log=logging.getLogger("test"))
+    await writer.start()
+    return writer, producers
+
+
+def send(writer: KafkaWriter, *values: bytes) -> list[asyncio.Task[Any]]:
+    return [asyncio.create_task(writer.send(TOPIC, key=b"k", value=value)) for value in values]
+
+
+async def test_what_an_ended_producer_lost_goes_to_the_next_in_order_and_before_later_records() -> None:
+    writer, producers = await make_writer()
+    first = producers[0]
+    tasks = send(writer, b"1", b"2", b"3")
+    await wait_for(lambda: len(first.taken) == 3)
+    first.store(b"1")
+    first.lose(b"2", OutOfOrderSequenceNumber())
+    later = send(writer, b"4")
+    first.lose(b"3", OutOfOrderSequenceNumber())
+    await wait_for(lambda: len(producers) == 2 and len(producers[1].taken) == 3)
+    assert producers[1].values() == [b"2", b"3", b"4"]
+    for value in producers[1].values():
+        producers[1].store(value)
+    await asyncio.gather(*tasks, *later)
+    await writer.aclose(timeout=1)
+    assert [producer.is_stopped for producer in producers] == [True, True]
+
+
+async def test_a_dead_producer_is_replaced_before_the_record_is_handed_over() -> None:
+    writer, producers = await make_writer()
+    producers[0].end = KafkaError("Unexpected error during batch delivery")
+    tasks = send(writer, b"1")
+    await wait_for(lambda: len(producers) == 2 and producers[1].values() == [b"1"])
+    producers[1].store(b"1")
+    await asyncio.gather(*tasks)
+    await writer.aclose(timeout=1)
+
+
+async def test_a_record_that_still_waits_for_the_old_producer_is_not_sent_twice() -> None:
+    writer, producers = await make_writer()
+    first = producers[0]
+    tasks = send(writer, b"1", b"2")
+    await wait_for(lambda: len(first.taken) == 2)
+    first.lose(b"1", OutOfOrderSequenceNumber())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(producers) == 1  # the fate of 2 is not known yet
+    first.store(b"2")
+    await wait_for(lambda: len(producers) == 2 and producers[1].values() == [b"1"])
+    producers[1].store(b"1")
+    await asyncio.gather(*tasks)
+    await writer.aclose(timeout=1)
+
+
+async def test_a_refused_record_fails_alone() -> None:
+    writer, producers = await make_writer()
+    tasks = send(writer, b"1", b"2")
+    await wait_for(lambda: len(producers[0].taken) == 2)
+    producers[0].lose(b"1", MessageSizeTooLargeError("too large"))
+    producers[0].store(b"2")
+    with pytest.raises(BrokerError, match=f"write to {TOPIC} at Kafka here: .*too large"):
+        await tasks[0]
+    await tasks[1]
+    assert len(producers) == 1
+    await writer.aclose(timeout=1)
+
+
+async def test_a_closed_writer_refuses() -> None:
+    writer, _ = await make_writer()
+    await writer.aclose(timeout=1)
+    with pytest.raises(BrokerError, match="not connected to Kafka here"):
+        await writer.send(TOPIC, key=b"k", value=b"1")
