@@ -1,0 +1,1 @@
+"""The command line: ``ocps`` and ``command_ocps``."""

@@ -1,0 +1,75 @@
+"""``ocps service``: the UWS service."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from lsst.ts.ocps.service.config import ServiceConfig
+from lsst.ts.ocps.service.main import serve
+
+from .errors import ExitStatus, UsageError
+
+__all__ = ["service"]
+
+_OPTIONS = {
+    "payload_directories": "--payloads",
+    "data_directory": "--data",
+    "public_url": "--public-url",
+    "max_running": "--max-running",
+    "kill_grace": "--kill-grace",
+    "on_stop": "--on-stop",
+    "log_level": "--log-level",
+}
+
+
+@click.command()
+@click.option(
+    "--payloads",
+    "payload_directories",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder with payload definitions; repeatable.",
+)
+@click.option(
+    "--data",
+    "data_directory",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the database and the jobs; not on a network file system.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0: a free one.",
+)
+@click.option("--public-url", help="Root URL as clients see it, where a proxy stands before the service.")
+@click.option("--max-running", type=int, help="So many commands run at once; further jobs are queued.")
+@click.option("--kill-grace", type=float, help="Seconds between SIGTERM and SIGKILL for a command.")
+@click.option(
+    "--on-stop",
+    type=click.Choice(["leave", "abort"]),
+    help="What becomes of running commands when the service stops: left for the next start, or aborted.",
+)
+@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]))
+def service(**options: Any) -> int:
+    """Serve payloads as UWS jobs until Ctrl-C or SIGTERM.
+
+    There is no authentication: whoever can connect can run the payloads.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        config = ServiceConfig.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        option = _OPTIONS.get(name, f"--{name}")
+        raise UsageError(f"{option} {first['input']!r}: {first['msg']}") from error
+    asyncio.run(serve(config))
+    return ExitStatus.DONE
