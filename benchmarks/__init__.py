@@ -1,0 +1,1 @@
+"""Figures of the whole bridge, measured on real brokers; `make bench`."""

@@ -1,0 +1,145 @@
+"""The processes of the product, started one by one: for tests that kill them and for benchmarks."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+from lsst.ts.ocps.sandbox import parts
+from lsst.ts.ocps.sandbox.environment import child_environment
+from lsst.ts.ocps.sandbox.installation import find_configuration
+from lsst.ts.ocps.sandbox.layout import SandboxLayout
+
+from .apache_kafka import KAFKA_VERSION, ApacheKafka, find_missing_tools
+from .ports import free_port
+
+__all__ = ["BROKERS", "ProcessStack", "run_stack"]
+
+BROKERS = ("noida-db",) if find_missing_tools() else ("noida-db", f"Apache Kafka {KAFKA_VERSION}")
+"""The brokers that this machine can run."""
+
+
+class ProcessStack:
+    """Broker, registry, service and CSC as processes of their own, each of which can be started again.
+
+    Parameters
+    ----------
+    broker
+        One of `BROKERS`.
+    folder
+        An empty folder.
+    payloads
+        Folders with payload definitions.
+    """
+
+    def __init__(self, broker: str, folder: Path, payloads: Sequence[Path]) -> None:
+        self.broker = broker
+        self._layout = SandboxLayout.from_folder(folder)
+        self._layout.create()
+        ports = {name: free_port() for name in parts.SERVING_PARTS}
+        self.variables, plans = parts.plan_parts(
+            self._layout, ports=ports, payload_directories=payloads, wait_for_csc=_nothing
+        )
+        self.service_url = self.variables["OCPS_SERVICE_URL"]
+        self._layout.write_configuration(
+            installed=find_configuration(), service_url=self.service_url, payload_directories=payloads
+        )
+        self._plans = {plan.name: plan for plan in plans}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._kafka: ApacheKafka | None = None
+        if broker != BROKERS[0]:
+            self._kafka = ApacheKafka(
+                self._layout.broker_data, port=ports[parts.BROKER], controller_port=free_port()
+            )
+
+    def start(self) -> None:
+        """Start everything but the CSC."""
+        if self._kafka is None:
+            self._start(parts.BROKER)
+        else:
+            self._kafka.format()
+            self._kafka.start()
+        for name in (parts.REGISTRY, parts.SERVICE):
+            self._start(name)
+        self._wait_for_http(f"{self.variables['LSST_SCHEMA_REGISTRY_URL']}/subjects")
+        self._wait_for_http(f"{self.service_url}/availability")
+
+    def _start(self, name: str) -> None:
+        spec = self._plans[name].spec
+        with spec.log.open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                spec.command, env=dict(spec.environment), stdout=log, stderr=log, start_new_session=True
+            )
+
+    @staticmethod
+    def _wait_for_http(url: str) -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                if httpx.get(url, trust_env=False).is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.02)  # noqa: TID251 (set-up, outside any event loop)
+        raise RuntimeError(f"no answer from {url}")
+
+    def start_csc(self) -> psutil.Process:
+        """Start the CSC and return its process at once."""
+        self._start(parts.CSC)
+        return psutil.Process(self._processes[parts.CSC].pid)
+
+    def stop_csc(self) -> int:
+        """End the CSC with SIGTERM and return its exit status."""
+        return self._end(parts.CSC, signal.SIGTERM)
+
+    def kill_csc(self) -> None:
+        """End the CSC as a crash does (SIGKILL)."""
+        self._end(parts.CSC, signal.SIGKILL)
+
+    def _end(self, name: str, number: signal.Signals) -> int:
+        process = self._processes.pop(name)
+        process.send_signal(number)
+        return process.wait(timeout=20)
+
+    def log_of(self, name: str) -> str:
+        """The log of one part, so far."""
+        return self._plans[name].spec.log.read_text(encoding="utf-8")
+
+    def aclose(self) -> None:
+        """End every process."""
+        for process in reversed(self._processes.values()):
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=5)
+        if self._kafka is not None:
+            self._kafka.stop()
+
+
+async def _nothing() -> None:
+    """Readiness is what the benchmarks measure; nobody waits for it here."""
+
+
+@contextmanager
+def run_stack(broker: str, folder: Path, payloads: Sequence[Path]) -> Iterator[ProcessStack]:
+    """Run the processes on one broker, with this process's environment set to speak to them."""
+    stack = ProcessStack(broker, folder, payloads)
+    saved: Mapping[str, str] = dict(os.environ)  # noqa: TID251 (the SAL runtime reads its settings there)
+    try:
+        stack.start()
+        os.environ.update(child_environment(stack.variables))  # noqa: TID251 (same)
+        yield stack
+    finally:
+        stack.aclose()
+        os.environ.clear()  # noqa: TID251 (same)
+        os.environ.update(saved)  # noqa: TID251 (same)
+        shutil.rmtree(folder, ignore_errors=True)
