@@ -69,19 +69,22 @@ async def report(
     consumer: aiokafka.AIOKafkaConsumer, registry: httpx.AsyncClient, seq_num: int, identity: str
 ) -> None:
     schemas: dict[int, fastavro.types.Schema] = {}
-    async for record in consumer:
-        schema_id = struct.unpack(">xI", record.value[:5])[0]
-        if schema_id not in schemas:
-            schemas[schema_id] = json.loads(
-                (await registry.get(f"/schemas/ids/{schema_id}")).json()["schema"]
-            )
-        data: Any = fastavro.schemaless_reader(io.BytesIO(record.value[5:]), schemas[schema_id], None)
-        name = record.topic.rpartition(".")[2].removeprefix("logevent_")
-        if name == "ackcmd" and (data["private_seqNum"], data["identity"]) != (seq_num, identity):
-            continue
-        print(json.dumps({"topic": name} | data), flush=True)  # noqa: T201
-        if name == "ackcmd" and data["ack"] not in {300, 301}:
-            return
+    ends: dict[aiokafka.TopicPartition, int] = {}
+    # Topics have no common order: what was written before the final ack may be read after it.
+    while not ends or any([await consumer.position(partition) < end for partition, end in ends.items()]):
+        batches = (await consumer.getmany(timeout_ms=500)).values()
+        for record in [record for batch in batches for record in batch]:
+            schema_id = struct.unpack(">xI", record.value[:5])[0]
+            if schema_id not in schemas:
+                answer = await registry.get(f"/schemas/ids/{schema_id}")
+                schemas[schema_id] = json.loads(answer.json()["schema"])
+            data: Any = fastavro.schemaless_reader(io.BytesIO(record.value[5:]), schemas[schema_id], None)
+            name = record.topic.rpartition(".")[2].removeprefix("logevent_")
+            if name == "ackcmd" and (data["private_seqNum"], data["identity"]) != (seq_num, identity):
+                continue
+            print(json.dumps({"topic": name} | data), flush=True)  # noqa: T201 (what it is for)
+            if name == "ackcmd" and data["ack"] not in {300, 301}:
+                ends = await consumer.end_offsets(list(consumer.assignment()))
 
 
 if __name__ == "__main__":

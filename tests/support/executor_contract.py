@@ -50,6 +50,10 @@ class News:
         """Wait until an execution is known to run."""
         return await self._first(key, {ExecutorState.RUNNING})
 
+    async def unknown(self, key: str) -> ExecutionStatus:
+        """Wait until an executor has lost sight of an execution."""
+        return await self._first(key, {ExecutorState.UNKNOWN})
+
     async def _first(self, key: str, states: set[ExecutorState]) -> ExecutionStatus:
         async with asyncio.timeout(_TIMEOUT):
             while True:

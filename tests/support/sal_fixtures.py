@@ -18,7 +18,7 @@ from lsst.ts.ocps.sal.testing import BaseCscTestCase
 from support.brokers import BrokerBench
 from support.sal_csc import SalTestCsc
 
-__all__ = ["WAIT", "CscCase", "make_environment", "open_pair", "until"]
+__all__ = ["WAIT", "CscCase", "drain_states", "make_environment", "open_pair", "until"]
 
 WAIT = 20.0
 """Longest wait for anything that has to come (s)."""
@@ -54,6 +54,14 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(WAIT):
         while not condition():  # noqa: ASYNC110 (nobody sets an event for it)
             await asyncio.sleep(0.01)
+
+
+def drain_states(remote: Remote) -> list[State]:
+    """Take the states that have come and that nobody has taken, the oldest first."""
+    states = []
+    while (data := remote.evt_summaryState.get_oldest()) is not None:
+        states.append(State(data.summaryState))
+    return states
 
 
 @asynccontextmanager

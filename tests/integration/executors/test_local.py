@@ -1,6 +1,7 @@
 """The local executor on real processes: the contract, and what only processes can get wrong."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,15 @@ import psutil
 import pytest
 from typing_extensions import override
 
-from lsst.ts.ocps.executors.base import Execution, Executor, ExecutorError, ExecutorState, Listener
+from lsst.ts.ocps.executors import local
+from lsst.ts.ocps.executors.base import (
+    Execution,
+    ExecutionStatus,
+    Executor,
+    ExecutorError,
+    ExecutorState,
+    Listener,
+)
 from lsst.ts.ocps.executors.launcher import ENDED, STARTED
 from lsst.ts.ocps.executors.local import LocalExecutor
 from lsst.ts.ocps.executors.traces import read_start
@@ -198,6 +207,27 @@ class TestLocalExecutor(ExecutorContract):
             attached = await executor.attach(execution, native_id)
         assert attached.state is ExecutorState.FAILED
         await until(lambda: not is_running(command), "the command is gone")
+
+    async def test_an_end_that_cannot_be_learned_is_told_as_unknown_and_is_found_by_attaching_again(
+        self, bench: LocalBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_arguments: object) -> ExecutionStatus:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        news = News()
+        descriptors = psutil.Process().num_fds
+        async with bench.life(news) as executor:
+            before = descriptors()
+            execution = bench.execution(bench.exiting(7))
+            with monkeypatch.context() as patch:
+                patch.setattr(local, "_learn_end", fail)
+                native_id = await executor.submit(execution)
+                lost = await news.unknown("1a")
+            assert "Too many open files" in lost.message
+            assert (await executor.status("1a")).state is ExecutorState.UNKNOWN
+            assert descriptors() <= before
+            found = await executor.attach(execution, native_id)
+            assert (found.state, found.exit_code) == (ExecutorState.FAILED, 7)
 
     async def test_a_restart_of_the_machine_is_told(self, bench: LocalBench) -> None:
         execution = bench.execution(bench.lasting(60))

@@ -46,6 +46,19 @@ class TestFakeExecutor(ExecutorContract):
                 await executor.submit(bench.execution(bench.exiting(0)))
             assert bench.cluster.keys == ()
 
+    async def test_losing_sight_is_told_and_attaching_again_brings_the_end(self, bench: FakeBench) -> None:
+        news = News()
+        execution = bench.execution(("wait",))
+        async with bench.life(news) as executor:
+            native_id = await executor.submit(execution)
+            await news.running("1a")
+            bench.cluster.lose_sight("1a")
+            assert news.of("1a")[-1].state is ExecutorState.UNKNOWN
+            assert (await executor.status("1a")).state is ExecutorState.UNKNOWN
+            assert (await executor.attach(execution, native_id)).state is ExecutorState.RUNNING
+            bench.cluster.finish("1a")
+            assert (await news.end_of("1a")).state is ExecutorState.SUCCEEDED
+
     async def test_a_lost_execution_is_unknown(self, bench: FakeBench) -> None:
         news = News()
         async with bench.life(news) as executor:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lsst.ts.ocps.executors.base import ExecutorError, ExecutorState
-from lsst.ts.ocps.executors.testing import FakeCluster
+from lsst.ts.ocps.executors.base import Execution, ExecutionStatus, ExecutorError, ExecutorState
+from lsst.ts.ocps.executors.testing import FakeCluster, FakeExecutor
+from lsst.ts.ocps.service.errors import StoreError
 from lsst.ts.ocps.service.results import JobFolder
-from lsst.ts.ocps.service.runner import NO_TRACE
-from lsst.ts.ocps.service.schema import now
+from lsst.ts.ocps.service.runner import LOST_SIGHT
+from lsst.ts.ocps.service.schema import StoredJob, now
+from lsst.ts.ocps.service.store import Store
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.processes import until
 from support.service_process import FakeService, fake_service
@@ -180,7 +182,7 @@ class TestRestart:
             job = await fake.calls.end(path)
         assert job.phase is P.ERROR
         assert job.error is not None
-        assert job.error.message == NO_TRACE
+        assert job.error.message == f"{LOST_SIGHT}: no trace of it is left"
 
     async def test_a_job_aborted_in_the_last_life_whose_command_still_runs_is_cancelled(
         self, tmp_path: Path
@@ -209,6 +211,106 @@ class TestRestart:
         async with fake_service(tmp_path, cluster=cluster) as fake:
             await until(lambda: not folder.exists(), "the folder is gone")
             assert cluster.status(id_of(path)).state is ExecutorState.CANCELLED
+
+
+class TestSight:
+    """An executor that loses sight of a command says so, and is asked to follow it again."""
+
+    async def test_a_command_lost_sight_of_is_followed_again_to_its_end(self, fake: FakeService) -> None:
+        path = await create_running(fake)
+        for _ in range(2):
+            fake.cluster.lose_sight(id_of(path))
+            await until(lambda: fake.cluster.is_followed(id_of(path)), "it is followed again")
+        assert (await fake.calls.job(path)).phase is P.EXECUTING
+        fake.cluster.finish(id_of(path))
+        assert (await fake.calls.end(path)).phase is P.COMPLETED
+
+    async def test_an_end_that_nobody_saw_is_found(self, fake: FakeService) -> None:
+        path = await create_running(fake)
+        fake.cluster.lose_sight(id_of(path))
+        fake.cluster.finish(id_of(path))
+        assert (await fake.calls.end(path)).phase is P.COMPLETED
+
+    async def test_an_abort_meanwhile_reaches_the_command(self, fake: FakeService) -> None:
+        path = await create_running(fake)
+        fake.cluster.lose_sight(id_of(path))
+        await fake.calls.post(f"{path}/phase", PHASE="ABORT")
+        await until(
+            lambda: fake.cluster.status(id_of(path)).state is ExecutorState.CANCELLED, "it is cancelled"
+        )
+        assert (await fake.calls.job(path)).phase is P.ABORTED
+
+    async def test_what_cannot_be_followed_again_ends_in_error_with_the_reason(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        attempts: list[str] = []
+
+        async def fail(_executor: FakeExecutor, execution: Execution, _native_id: str) -> ExecutionStatus:
+            attempts.append(execution.key)
+            raise RuntimeError("can't start new thread")
+
+        async with fake_service(tmp_path, follow_patience=0.5) as fake:
+            path = await create_running(fake)
+            monkeypatch.setattr(FakeExecutor, "attach", fail)
+            fake.cluster.lose_sight(id_of(path))
+            job = await fake.calls.end(path)
+        assert job.phase is P.ERROR
+        assert job.error is not None
+        assert job.error.message == f"{LOST_SIGHT}: RuntimeError: can't start new thread"
+        # More than once, and with pauses.
+        assert 2 <= len(attempts) <= 5
+
+    async def test_what_is_lost_again_and_again_ends_in_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        attach = FakeExecutor.attach
+
+        async def attach_and_lose(
+            executor: FakeExecutor, execution: Execution, native_id: str
+        ) -> ExecutionStatus:
+            status = await attach(executor, execution, native_id)
+            asyncio.get_running_loop().call_soon(executor.cluster.lose_sight, execution.key)
+            return status
+
+        async with fake_service(tmp_path, follow_patience=0.5) as fake:
+            path = await create_running(fake)
+            monkeypatch.setattr(FakeExecutor, "attach", attach_and_lose)
+            fake.cluster.lose_sight(id_of(path))
+            job = await fake.calls.end(path)
+        assert job.phase is P.ERROR
+        assert job.error is not None
+        assert job.error.message == f"{LOST_SIGHT}: lost sight of it"
+
+
+class TestDeath:
+    """A task of the service that dies takes the service with it, and not in silence."""
+
+    @staticmethod
+    async def assert_told(fake: FakeService, reason: str) -> None:
+        await until(fake.context.failure.done, "the death is told")
+        assert reason in str(fake.context.failure.exception())
+        availability = (await fake.calls.http.get("/availability")).text
+        assert ">false<" in availability
+        assert f"an internal task died: {reason}" in availability
+
+    async def test_a_job_whose_end_cannot_be_written_down(
+        self, fake: FakeService, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fail(*_arguments: object) -> StoredJob | None:
+            raise StoreError("disk full")
+
+        path = await create_running(fake)
+        monkeypatch.setattr(Store, "end", fail)
+        fake.cluster.finish(id_of(path))
+        await self.assert_told(fake, "disk full")
+
+    async def test_the_reaper(self, fake: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def fail(*_arguments: object) -> list[StoredJob]:
+            raise RuntimeError("out of order")
+
+        monkeypatch.setattr(Store, "list_due", fail)
+        await fake.calls.http.delete(await fake.calls.create("work"))
+        await self.assert_told(fake, "out of order")
 
 
 class TestDestruction:

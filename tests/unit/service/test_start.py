@@ -1,5 +1,6 @@
 """A service that cannot start says what to change."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from lsst.ts.ocps.executors.registry import ExecutorRegistry
 from lsst.ts.ocps.service.app import create_app
 from lsst.ts.ocps.service.config import ServiceConfig
 from lsst.ts.ocps.service.context import open_context
-from lsst.ts.ocps.service.errors import ServiceStartError
+from lsst.ts.ocps.service.errors import ServiceError, ServiceStartError
 from lsst.ts.ocps.service.main import running_service
+from lsst.ts.ocps.service.reaper import Reaper
 from support.service_process import PAYLOADS, make_config
 
 SLEEP = {"sleep": PAYLOADS["sleep"]}
@@ -82,6 +84,20 @@ async def test_an_address_that_is_not_ours_is_told(tmp_path: Path) -> None:
     with pytest.raises(ServiceStartError, match=r"192\.0\.2\.1"):
         async with running_service(config):
             pass
+
+
+@pytest.mark.asyncio
+async def test_the_death_of_an_internal_task_ends_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(_reaper: Reaper) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(Reaper, "run", die)
+    async with running_service(make_config(tmp_path, SLEEP)) as service:
+        with pytest.raises(ServiceError, match="an internal task died: out of order"):
+            async with asyncio.timeout(20):
+                await service.wait_for_failure()
 
 
 @pytest.mark.asyncio
