@@ -103,7 +103,9 @@ class ExecutionStatus:
 
 
 Listener = Callable[[str, ExecutionStatus], None]
-"""Called in the event loop with the key and the new status, for each change; must not block."""
+"""Called in the event loop with the key and the new status, for each change; must not block.
+
+UNKNOWN says that the executor lost sight of the execution: no more news comes until `Executor.attach`."""
 
 
 class Executor(ABC):
@@ -111,7 +113,8 @@ class Executor(ABC):
 
     Contract: `submit` returning means that all later news comes to the listener; `submit` raising means
     that nothing was started. `cancel` is only a request. `attach` finds an execution of an earlier life of
-    this process again.
+    this process again, and one that the listener was told is UNKNOWN; for one that is followed it changes
+    nothing.
     """
 
     kind: ClassVar[str]

@@ -119,8 +119,13 @@ class LocalExecutor(Executor):
         self._followed.clear()
 
     def _follow(self, execution: Execution, pidfd: int, start_time: datetime) -> None:
+        try:
+            asyncio.get_running_loop().add_reader(pidfd, self._note_end, execution.key)
+        except OSError:
+            os.close(pidfd)
+            raise
+        # Only now: what nobody watches must not pass for followed.
         self._followed[execution.key] = _Followed(execution, pidfd, start_time)
-        asyncio.get_running_loop().add_reader(pidfd, self._note_end, execution.key)
 
     def _note_end(self, key: str) -> None:
         followed = self._followed[key]
@@ -129,10 +134,16 @@ class LocalExecutor(Executor):
 
     async def _report_end(self, followed: _Followed) -> None:
         execution = followed.execution
-        status = await asyncio.to_thread(_learn_end, execution.directory, execution.key, followed.pidfd)
+        try:
+            status = await asyncio.to_thread(_learn_end, execution.directory, execution.key, followed.pidfd)
+        except Exception as error:  # noqa: BLE001 (it goes to the listener, who follows again or gives up)
+            self._log.exception("how %s ended cannot be learned", execution.key)
+            message = f"how it ended cannot be learned: {type(error).__name__}: {error}"
+            status = ExecutionStatus(ExecutorState.UNKNOWN, message=message, start_time=followed.start_time)
         if self._followed.pop(execution.key, None) is not None:
             os.close(followed.pidfd)
-        self._remember(execution.key, status)
+        if status.state.is_final:
+            self._remember(execution.key, status)
         self._listener(execution.key, status)
 
     def _remember(self, key: str, status: ExecutionStatus) -> None:

@@ -54,6 +54,17 @@ class FakeCluster:
         for timer in self._entries.pop(key).timers:
             timer.cancel()
 
+    def lose_sight(self, key: str) -> None:
+        """Let the executor that follows an execution lose sight of it; the command goes on."""
+        entry = self._entries[key]
+        listener, entry.listener = entry.listener, None
+        if listener is not None:
+            listener(key, ExecutionStatus(ExecutorState.UNKNOWN, message="lost sight of it"))
+
+    def is_followed(self, key: str) -> bool:
+        """Whether an executor hears what becomes of an execution."""
+        return self._entries[key].listener is not None
+
     def status(self, key: str) -> ExecutionStatus:
         """What the cluster knows."""
         entry = self._entries.get(key)
@@ -169,4 +180,9 @@ class FakeExecutor(Executor):
 
     def _follow(self, key: str) -> None:
         self._keys.add(key)
-        self.cluster.listen(key, self._listener)
+        self.cluster.listen(key, self._hear)
+
+    def _hear(self, key: str, status: ExecutionStatus) -> None:
+        if status.state is ExecutorState.UNKNOWN:
+            self._keys.discard(key)
+        self._listener(key, status)

@@ -44,6 +44,10 @@ class ServiceConfig(BaseModel):
     attach_patience: float = Field(default=5, ge=0)
     """How long after a restart the trace of a command may be missing before its job ends in ERROR (s)."""
 
+    follow_patience: float = Field(default=60, ge=0)
+    """How long it is tried to follow a command again that its executor lost sight of, before its job ends in
+    ERROR (s)."""
+
     on_stop: Literal["leave", "abort"] = "leave"
     """What a stop of the service does to running commands: ``leave`` lets them run, the next start finds them
     again; ``abort`` ends their jobs as ABORTED and waits for the commands."""

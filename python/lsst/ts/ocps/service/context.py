@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,17 +82,26 @@ async def open_context(
             news=news,
             jobs_directory=config.jobs_directory,
             attach_patience=config.attach_patience,
+            follow_patience=config.follow_patience,
             removable=removable,
         )
+        failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        note_death = _reporting_to(failure)
         dispatcher = Dispatcher(
-            store=store, runner=runner, definitions=catalogue, max_running=config.max_running
+            store=store,
+            runner=runner,
+            definitions=catalogue,
+            max_running=config.max_running,
+            on_death=note_death,
         )
         stack.push_async_callback(dispatcher.aclose)
         await dispatcher.start()
         if config.on_stop == "abort":
             stack.push_async_callback(dispatcher.abort_running, timeout=config.kill_grace + 5)
         reaper = Reaper(store=store, dispatcher=dispatcher, folder=runner.folder, wake=removable)
-        failure = _watched(reaper, stack)
+        tasks = TaskSupervisor("service", on_death=note_death)
+        stack.push_async_callback(tasks.aclose)
+        _ = tasks.start(reaper.run(), name="reaper")
         jobs = JobService(
             definitions=catalogue,
             store=store,
@@ -167,9 +176,7 @@ async def _start_executors(
     return executors
 
 
-def _watched(reaper: Reaper, stack: AsyncExitStack) -> asyncio.Future[None]:
-    failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
+def _reporting_to(failure: asyncio.Future[None]) -> Callable[[str, BaseException], None]:
     def note_death(name: str, error: BaseException) -> None:
         _log.error("an internal task died", task=name, exc_info=error)
         if not failure.done():
@@ -177,7 +184,4 @@ def _watched(reaper: Reaper, stack: AsyncExitStack) -> asyncio.Future[None]:
             # Whoever does not look at it has the log.
             failure.exception()
 
-    tasks = TaskSupervisor("service", on_death=note_death)
-    stack.push_async_callback(tasks.aclose)
-    _ = tasks.start(reaper.run(), name="reaper")
-    return failure
+    return note_death

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -33,6 +33,8 @@ class Dispatcher:
         The payloads, by name; ``max_active`` bounds how many jobs of one run at once.
     max_running
         How many jobs run at once.
+    on_death
+        Told of a task that died without having settled its job.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Dispatcher:
         runner: JobRunner,
         definitions: Mapping[str, PayloadDefinition],
         max_running: int,
+        on_death: Callable[[str, BaseException], None] | None = None,
     ) -> None:
         self._store = store
         self._runner = runner
@@ -54,7 +57,7 @@ class Dispatcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
-        self._tasks = TaskSupervisor("dispatcher")
+        self._tasks = TaskSupervisor("dispatcher", on_death=on_death)
 
     async def start(self) -> None:
         """Take up what an earlier life of the service left: commands that may run, jobs that wait."""

@@ -64,6 +64,8 @@ async def read_availability(request: Request) -> Response:
         await context.store.ping()
     except StoreError as error:
         note = str(error)
+    if context.failure.done():
+        note = f"an internal task died: {context.failure.exception()}"
     return xml_response(availability_to_xml(available=not note, up_since=context.started, note=note))
 
 

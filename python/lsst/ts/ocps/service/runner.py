@@ -22,7 +22,7 @@ from .store import Outcome, Store
 
 __all__ = ["ExecutorNews", "JobRunner"]
 
-NO_TRACE = "the service was restarted and no trace of the process is left"
+LOST_SIGHT = "the service lost sight of the command"
 
 _PHASES = {
     ExecutorState.SUCCEEDED: ExecutionPhase.COMPLETED,
@@ -33,8 +33,12 @@ _PHASES = {
 _SUBMIT_TIME = 30.0
 """How long an executor that is short of something is asked again (s)."""
 
-_ATTACH_INTERVAL = 0.2
-"""Time between two searches for the trace of a command (s)."""
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+"""First and longest time between two attempts to follow a command (s)."""
+
+_STEADY = 2 * _LONGEST_PAUSE
+"""Whoever has followed a command for so long has not lost sight of it in the same trouble as before (s)."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -62,6 +66,31 @@ class ExecutorNews:
             del self._queues[key]
 
 
+class _Search:
+    """The pauses between attempts to follow a command: they grow until the patience (s) is at its end."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._pause = _FIRST_PAUSE
+        self._deadline: Deadline | None = None
+        self._steady: Deadline | None = None
+
+    def note_found(self) -> None:
+        """The command is followed; how long that lasts will be seen."""
+        self._steady = Deadline("steady", _STEADY)
+
+    async def pause(self) -> bool:
+        """Wait for the next attempt; False if there is to be none."""
+        if self._deadline is None or (self._steady is not None and self._steady.expired):
+            self._pause, self._deadline = _FIRST_PAUSE, Deadline("search", self._patience)
+        self._steady = None
+        if self._deadline.expired:
+            return False
+        await asyncio.sleep(min(self._pause, self._deadline.left()))
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        return True
+
+
 class JobRunner:
     """Runs jobs: takes them from the store, hands them over, and writes down what becomes of them.
 
@@ -79,6 +108,8 @@ class JobRunner:
         Where each job has its folder.
     attach_patience
         How long the trace of a command may be missing after a restart (s).
+    follow_patience
+        How long it is tried to follow a command again that its executor lost sight of (s).
     removable
         Set when the command of a destroyed job has ended.
     """
@@ -92,6 +123,7 @@ class JobRunner:
         news: ExecutorNews,
         jobs_directory: Path,
         attach_patience: float,
+        follow_patience: float,
         removable: asyncio.Event,
     ) -> None:
         self._store = store
@@ -100,6 +132,7 @@ class JobRunner:
         self._news = news
         self._jobs_directory = jobs_directory
         self._attach_patience = attach_patience
+        self._follow_patience = follow_patience
         self._removable = removable
 
     def folder(self, stored: StoredJob) -> JobFolder:
@@ -138,10 +171,7 @@ class JobRunner:
                 await self._store.lose_sight(stored.job_id, stored.phase)
             return
         with self._news.following(stored.job_id) as news:
-            status = await self._attach(executor, stored)
-            _log.info("found again", state=status.state, message=status.message)
-            if stored.phase in FINAL and not status.state.is_final:
-                await executor.cancel(stored.job_id)
+            status = await self._attach(executor, stored, stored.native_id, _Search(self._attach_patience))
             await self._follow(stored, executor, status, news, stored.native_id)
 
     async def cancel(self, stored: StoredJob) -> None:
@@ -178,16 +208,31 @@ class JobRunner:
             is_transient=lambda error: isinstance(error, ExecutorError) and error.transient,
         )
 
-    async def _attach(self, executor: Executor, stored: StoredJob) -> ExecutionStatus:
+    async def _attach(
+        self, executor: Executor, stored: StoredJob, native_id: str | None, search: _Search, lost: str = ""
+    ) -> ExecutionStatus:
+        """Follow a command of an earlier life, or one that was lost sight of, for the reason ``lost``."""
         execution = attached_execution(stored, self.folder(stored))
-        deadline = Deadline("attach", self._attach_patience)
-        while True:
-            status = await executor.attach(execution, stored.native_id or "")
+        while not lost or await search.pause():
+            try:
+                status = await executor.attach(execution, native_id or "")
+            except Exception as error:  # noqa: BLE001 (it is logged, and the error of the job in the end)
+                _log.exception("the command cannot be followed")
+                lost = f"{type(error).__name__}: {error}"
+                continue
             if status.state is not ExecutorState.UNKNOWN:
+                _log.info("found again", state=status.state, message=status.message)
+                search.note_found()
+                # An abort while nobody followed the command has not reached it.
+                current = await self._store.find_any(stored.job_id)
+                if not status.state.is_final and current is not None and current.phase in FINAL:
+                    await executor.cancel(stored.job_id)
                 return status
-            if deadline.expired:
-                return ExecutionStatus(ExecutorState.FAILED, message=NO_TRACE)
-            await asyncio.sleep(_ATTACH_INTERVAL)
+            lost = status.message or "nothing is known of it"
+        _log.error("lost sight of the command for good", reason=lost)
+        # What may be left of it must not go on unseen.
+        await executor.cancel(stored.job_id)
+        return ExecutionStatus(ExecutorState.FAILED, message=f"{LOST_SIGHT}: {lost}")
 
     async def _follow(
         self,
@@ -198,14 +243,18 @@ class JobRunner:
         native_id: str | None,
     ) -> None:
         """Write down what the executor tells until the command has ended."""
+        search = _Search(self._follow_patience)
         while not status.state.is_final:
+            if status.state is ExecutorState.UNKNOWN:
+                lost = status.message or "nothing is known of it"
+                _log.error("lost sight of the command; trying to follow it again", reason=lost)
+                status = await self._attach(executor, stored, native_id, search, lost)
+                continue
             if status.state is ExecutorState.RUNNING and stored.phase not in {
                 ExecutionPhase.EXECUTING,
                 *FINAL,
             }:
                 stored = await self._begin(stored, executor, status, native_id)
-            elif status.state is ExecutorState.UNKNOWN:
-                _log.warning("the executor does not know now", reason=status.message)
             status = await news.get()
         outcome = await asyncio.to_thread(self._outcome, stored, status)
         if status.state is ExecutorState.SUCCEEDED and stored.phase is ExecutionPhase.QUEUED:
