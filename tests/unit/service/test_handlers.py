@@ -52,6 +52,12 @@ class TestCreate:
         assert job.execution_duration == 3600
         assert (job.owner_id, job.quote, job.start_time, job.end_time) == (None, None, None, None)
 
+    async def test_the_redirect_brings_the_document_that_a_get_would(self, fake: FakeService) -> None:
+        answer = await fake.calls.post("/work/async", text="hello", RUNID="run 7")
+        location = answer.headers["Location"]
+        assert answer.headers["Content-Location"] == location
+        assert answer.content == (await fake.calls.http.get(location)).content
+
     async def test_phase_run_at_creation_is_honoured_in_body_and_in_query(self, fake: FakeService) -> None:
         for path, form in [("/work/async", {"phase": "RUN"}), ("/work/async?PHASE=RUN", {})]:
             answer = await fake.calls.post(path, form)

@@ -87,8 +87,14 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def start(self, url: str) -> None:
-        """Ask for execution (``PHASE=RUN``) of a PENDING or HELD job; sent once, never repeated."""
+    async def start(self, url: str) -> Job | None:
+        """Ask for execution (``PHASE=RUN``) of a PENDING or HELD job; sent once, never repeated.
+
+        Returns
+        -------
+        Job or None
+            The job as the answer tells it; None where it does not.
+        """
 
     @abstractmethod
     async def read(self, url: str) -> Job:

@@ -289,8 +289,9 @@ class FakeBackend(Backend):
         return await self._ask("create", submission.payload, lambda: self.service.create(submission, root))
 
     @override
-    async def start(self, url: str) -> None:
+    async def start(self, url: str) -> Job | None:
         await self._ask("start", url, lambda: self.service.start(url))
+        return None
 
     @override
     async def read(self, url: str) -> Job:

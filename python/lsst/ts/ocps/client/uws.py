@@ -95,18 +95,16 @@ class UwsBackend(Backend):
         answer = await self._http.change("POST", list_url, form=form, deadline=deadline)
         url = self._created_url(answer)
         try:
-            if answer.is_complete and answer.headers.get("content-location") == answer.headers["location"]:
-                # The answer holds the document that a GET at its Location would bring (RFC 9110 section 8.7).
-                job = await self._job(replace(answer, url=url, status=200), url)
-            else:
-                job = await self._read(url, deadline)
+            job = await self._told_job(answer, url) or await self._read(url, deadline)
         except BackendError as error:
             raise self._unreadable(url, error) from error
         return CreatedJob(url, await self._with_limits(url, job, submission, deadline))
 
     @override
-    async def start(self, url: str) -> None:
-        await self._post(_job_url(url), "phase", ("PHASE", "RUN"), self._deadline("starting a job"))
+    async def start(self, url: str) -> Job | None:
+        url = _job_url(url)
+        answer = await self._post(url, "phase", ("PHASE", "RUN"), self._deadline("starting a job"))
+        return await self._told_job(answer, url)
 
     @override
     async def read(self, url: str) -> Job:
@@ -274,9 +272,21 @@ class UwsBackend(Backend):
             self._log.warning("%s keeps its own limits: %s", url, error)
             return job
 
-    async def _post(self, url: str, resource: str, field: tuple[str, str], deadline: Deadline) -> None:
+    async def _post(self, url: str, resource: str, field: tuple[str, str], deadline: Deadline) -> Answer:
         answer = await self._http.change("POST", f"{url}/{resource}", form=[field], deadline=deadline)
         self._documents.check_accepted(answer)
+        return answer
+
+    async def _told_job(self, answer: Answer, url: str) -> Job | None:
+        """The job, if a redirect brings what a GET at its Location would (RFC 9110 section 8.7)."""
+        location = answer.headers.get("location")
+        if location is None or answer.headers.get("content-location") != location:
+            return None
+        try:
+            return await self._job(replace(answer, url=url, status=200), url)
+        except BackendError:
+            # Then it has to be read, and if that goes wrong too, the reader says so.
+            return None
 
     async def _read(self, url: str, deadline: Deadline) -> Job:
         return await self._job(await self._http.get(url, deadline=deadline), url)

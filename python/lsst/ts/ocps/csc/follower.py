@@ -181,7 +181,7 @@ class Follower:
         self._sent_at = self._now()
         self._is_start_doubtful = True
         try:
-            await backend.start(url)
+            told = await backend.start(url)
         except RequestRefusedError as error:
             self._refusals += 1
             if self._refusals >= _MAX_REFUSALS:
@@ -190,6 +190,8 @@ class Follower:
             self._log.warning("PHASE=RUN was refused", error=str(error))
         else:
             self._is_start_doubtful = False
+            if told is not None:
+                await self._take(told)
 
     async def _abort(self, backend: Backend, url: str) -> None:
         await self._note(AbortAsked())

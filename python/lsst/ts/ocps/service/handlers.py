@@ -159,8 +159,9 @@ async def read_phase(request: Request, payload: str, job_id: str) -> Response:
 
 @router.post(_JOB + "/phase", summary="Run or abort a job (PHASE=RUN, PHASE=ABORT)", status_code=303)
 async def set_phase(request: Request, payload: str, job_id: str) -> Response:
-    await _context(request).jobs.set_phase(payload, job_id, await _form(request))
-    return see_other(_job_url(request, payload, job_id))
+    stored = await _context(request).jobs.set_phase(payload, job_id, await _form(request))
+    url = _job_url(request, payload, job_id)
+    return see_other(url, job_to_xml(stored.job, job_url=url))
 
 
 @router.get(_JOB + "/executionduration", summary="The limit of the execution time (s); 0 = unlimited")
