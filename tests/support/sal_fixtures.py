@@ -18,7 +18,7 @@ from lsst.ts.ocps.sal.testing import BaseCscTestCase
 from support.brokers import BrokerBench
 from support.sal_csc import SalTestCsc
 
-__all__ = ["WAIT", "CscCase", "drain_states", "make_environment", "open_pair", "until"]
+__all__ = ["WAIT", "CscCase", "drain_states", "forget_start", "make_environment", "open_pair", "until"]
 
 WAIT = 20.0
 """Longest wait for anything that has to come (s)."""
@@ -62,6 +62,19 @@ def drain_states(remote: Remote) -> list[State]:
     while (data := remote.evt_summaryState.get_oldest()) is not None:
         states.append(State(data.summaryState))
     return states
+
+
+async def forget_start(case: CscCase) -> None:
+    """Take away what the CSC has published at its start, once all of it has come."""
+    state, error = case.remote.evt_summaryState, case.remote.evt_errorCode
+
+    def has_come() -> bool:
+        newest = state.get()
+        return newest is not None and newest.summaryState == case.csc.summary_state and error.has_data
+
+    await until(has_come)
+    state.flush()
+    error.flush()
 
 
 @asynccontextmanager

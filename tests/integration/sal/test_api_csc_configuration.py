@@ -4,7 +4,7 @@ import pytest
 
 from lsst.ts.ocps.sal.enums import SalRetCode, State
 from lsst.ts.ocps.sal.testing import assertRaisesAckError
-from support.sal_fixtures import WAIT, CscCase
+from support.sal_fixtures import WAIT, CscCase, forget_start
 
 pytestmark = pytest.mark.asyncio
 
@@ -14,7 +14,7 @@ BAD_TYPE = "<ValidationError: \"'not an int' is not of type 'integer'\">"
 async def test_configuration_is_layered_and_reported(case: CscCase) -> None:
     async with case.make_csc(initial_state=State.STANDBY):
         csc, remote = case.csc, case.remote
-        remote.evt_summaryState.flush()
+        await forget_start(case)
         await remote.cmd_start.set_start(configurationOverride="over.yaml", timeout=WAIT)
         assert csc.config is not None
         assert vars(csc.config) == {

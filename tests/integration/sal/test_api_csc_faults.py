@@ -4,7 +4,7 @@ import pytest
 
 from lsst.ts.ocps.sal.enums import SalRetCode, State
 from lsst.ts.ocps.sal.testing import assertRaisesAckError
-from support.sal_fixtures import WAIT, CscCase, drain_states, until
+from support.sal_fixtures import WAIT, CscCase, drain_states, forget_start, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -21,7 +21,7 @@ async def test_a_fault_in_a_hook_beats_the_transition(memory_case: CscCase, hook
             if raises:
                 raise ValueError("after the fault")
 
-        remote.evt_summaryState.flush()
+        await forget_start(memory_case)
         csc.hooks[hook] = fault
         expected = "after the fault" if raises else "errorCode=7, errorReport='in a hook'"
         with assertRaisesAckError(ack=SalRetCode.CMD_FAILED, result_contains=expected):
@@ -37,8 +37,7 @@ async def test_a_fault_tells_the_error_then_the_state(
 ) -> None:
     async with case.make_csc(initial_state=State.ENABLED):
         csc, remote = case.csc, case.remote
-        for event in (remote.evt_summaryState, remote.evt_errorCode):
-            event.flush()
+        await forget_start(case)
         await remote.cmd_fault.start(timeout=WAIT)
         error = await case.assert_next_sample(
             remote.evt_errorCode, errorCode=1, errorReport="executing the fault command", traceback=""
@@ -61,7 +60,7 @@ async def test_a_fault_tells_the_error_then_the_state(
 async def test_a_fault_inside_a_fault_does_nothing(memory_case: CscCase) -> None:
     async with memory_case.make_csc(initial_state=State.ENABLED):
         csc, remote = memory_case.csc, memory_case.remote
-        remote.evt_errorCode.flush()
+        await forget_start(memory_case)
 
         async def fault() -> None:
             await csc.fault(9, "nested")

@@ -12,7 +12,7 @@ from lsst.ts.ocps.sal.errors import AckError, BrokerError, ExpectedError
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.states import make_state_transition_dict, set_summary_state
 from lsst.ts.ocps.sal.testing import assertRaisesAckError
-from support.sal_fixtures import WAIT, CscCase, drain_states, until
+from support.sal_fixtures import WAIT, CscCase, drain_states, forget_start, until
 from support.sal_log import read_samples
 
 pytestmark = pytest.mark.asyncio
@@ -62,7 +62,7 @@ async def test_every_way_between_two_states_is_gone(memory_case: CscCase) -> Non
 
 async def test_the_state_is_published_before_the_acknowledgement(case: CscCase) -> None:
     async with case.make_csc(initial_state=State.STANDBY):
-        case.remote.evt_summaryState.flush()
+        await forget_start(case)
         for name in STATE_COMMANDS[:4]:
             ackcmd = await getattr(case.remote, f"cmd_{name}").start(timeout=WAIT)
             state = await case.remote.evt_summaryState.next(flush=False, timeout=WAIT)
@@ -91,7 +91,7 @@ async def test_a_failing_hook_leaves_the_old_state_in_force(
 
     async with memory_case.make_csc(initial_state=State.DISABLED):
         csc, remote = memory_case.csc, memory_case.remote
-        remote.evt_summaryState.flush()
+        await forget_start(memory_case)
         csc.hooks[hook] = fail
         csc.calls.clear()
         caplog.clear()
@@ -156,7 +156,7 @@ async def test_a_state_that_could_not_be_published_is_published_with_a_heartbeat
             return await real_send(topic, key=key, value=value)
 
         monkeypatch.setattr(broker, "send", send)
-        remote.evt_summaryState.flush()
+        await forget_start(memory_case)
         with assertRaisesAckError(ack=SalRetCode.CMD_FAILED, result_contains="away"):
             await remote.cmd_enable.start(timeout=WAIT)
         await memory_case.assert_next_summary_state(State.ENABLED)
