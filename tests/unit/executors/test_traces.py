@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,12 +106,24 @@ def test_a_reused_process_id_is_not_taken_for_the_old_process() -> None:
     assert not is_alive(ProcessIdentity(own.pid, own.ticks - 1))
 
 
-def test_nobody_is_killed_for_a_launcher_that_lives_or_whose_number_is_used_anew(tmp_path: Path) -> None:
-    """The session of this test is the bait: were anybody found, it would not live to tell."""
-    session = os.getsid(0)
-    state = process_state(session)
-    ticks = state[3] if state else 0
-    here = {**START, "pid": session, "ticks": ticks, "boot": boot_id(), "namespace": pid_namespace()}
+@pytest.fixture
+def bait() -> Iterator[subprocess.Popen[bytes]]:
+    """The leader of a session of its own, which would be found if anybody were looked for there."""
+    process = subprocess.Popen(
+        (sys.executable, "-c", "input()"), stdin=subprocess.PIPE, start_new_session=True
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_nobody_is_killed_for_a_launcher_that_lives_or_whose_number_is_used_anew(
+    tmp_path: Path, bait: subprocess.Popen[bytes]
+) -> None:
+    state = process_state(bait.pid)
+    assert state is not None
+    ticks = state[3]
+    here = {**START, "pid": bait.pid, "ticks": ticks, "boot": boot_id(), "namespace": pid_namespace()}
     for record in (
         here,
         {**here, "ticks": ticks - 1},
@@ -119,6 +134,42 @@ def test_nobody_is_killed_for_a_launcher_that_lives_or_whose_number_is_used_anew
         trace = read_start(tmp_path, "1a")
         assert trace is not None
         assert end_orphans(trace) == 0
+        assert bait.poll() is None
+
+
+IN_A_SESSION_WITHOUT_A_LEADER = """
+import os, sys
+from pathlib import Path
+if os.fork():
+    os._exit(0)
+session = os.getsid(0)
+while os.getppid() == session:
+    os.sched_yield()
+from lsst.ts.ocps.executors.launcher import STARTED, boot_id, pid_namespace, process_state
+from lsst.ts.ocps.executors.traces import end_orphans, read_start
+directory = Path(sys.argv[1])
+leader = process_state(session)  # dead, and perhaps not yet reaped
+ticks = leader[3] if leader else 1
+for pid in (session, 0):
+    (directory / STARTED).write_text(
+        f'{{"key": "1a", "pid": {pid}, "ticks": {ticks}, "time": 1.5,'
+        f' "boot": "{boot_id()}", "namespace": {pid_namespace()}}}'
+    )
+    print(end_orphans(read_start(directory, "1a")), flush=True)
+"""
+
+
+def test_our_own_session_is_spared_although_its_leader_is_gone(tmp_path: Path) -> None:
+    """So it is where a continuous-integration system or a daemon manager has started us."""
+    done = subprocess.run(
+        (sys.executable, "-c", IN_A_SESSION_WITHOUT_A_LEADER, str(tmp_path)),
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == ["0", "0"], done.stderr
 
 
 def test_a_process_is_opened_only_if_it_is_the_very_one() -> None:

@@ -129,6 +129,10 @@ def end_orphans(trace: StartTrace) -> int:
     """
     if not (trace.is_of_this_boot and trace.is_visible):
         return 0
+    if trace.launcher.pid in {0, os.getsid(0)}:
+        # A launcher leads a session of its own, so this names none; and ours, whose leader may well
+        # be gone, would take us with it.
+        return 0
     killed = 0
     # More than once, because they may be starting others.
     while orphans := _orphans(trace.launcher):
