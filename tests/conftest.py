@@ -1,6 +1,7 @@
 """Fixtures shared by all suites live in ``support`` and are named here once."""
 
 pytest_plugins = [
+    "support.apicurio",
     "support.brokers",
     "support.csc",
     "support.observer",

@@ -3,7 +3,6 @@
 The jars come from Maven Central through Maven, once, into a cache outside the repository.
 """
 
-import os
 import shutil
 import signal
 import socket
@@ -12,6 +11,8 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
+
+from support.jar_cache import fill_once, run_maven
 
 __all__ = ["KAFKA_VERSION", "ApacheKafka", "ensure_jars", "find_missing_tools"]
 
@@ -31,31 +32,13 @@ def find_missing_tools() -> list[str]:
     ]
 
 
-def _cache_directory() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"  # noqa: TID251 (the cache of the user)
-    return Path(root) / "ts_ocps" / f"kafka-{KAFKA_VERSION}"
-
-
 def ensure_jars() -> Path:
     """Return the folder of the jars, filled on the first call."""
-    jars = _cache_directory()
-    if jars.is_dir():
-        return jars
-    jars.parent.mkdir(parents=True, exist_ok=True)
-    partial = jars.with_name(f"{jars.name}.{os.getpid()}")
-    subprocess.run(
-        [
-            *("mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"),
-            f"-DoutputDirectory={partial}",
-        ],
-        check=True,
-        timeout=600,
-    )
-    try:
-        partial.rename(jars)
-    except OSError:  # another process was first
-        shutil.rmtree(partial)
-    return jars
+    return fill_once(f"kafka-{KAFKA_VERSION}", _fetch)
+
+
+def _fetch(folder: Path) -> None:
+    run_maven("-f", str(_POM), "dependency:copy-dependencies", f"-DoutputDirectory={folder}")
 
 
 class ApacheKafka:

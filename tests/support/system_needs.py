@@ -3,15 +3,17 @@
 import sys
 
 from support.apache_kafka import ensure_jars, find_missing_tools
+from support.apicurio import ensure_apicurio
 
 
 def main() -> int:
-    """Return 1 if a program is missing; else fill the cache of jars."""
+    """Return 1 if a program is missing; else fill the cache of Java programs."""
     missing = find_missing_tools()
     if missing:
         sys.stderr.write(f"make system-test needs {' and '.join(missing)}\n")
         return 1
     ensure_jars()
+    ensure_apicurio()
     return 0
 
 

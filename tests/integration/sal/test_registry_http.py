@@ -111,6 +111,13 @@ async def test_an_incompatible_schema_is_refused_at_once_with_what_the_registry_
     assert len(server.requests) == 1
 
 
+async def test_a_registration_that_crossed_another_is_repeated() -> None:
+    crossed = {"error_code": 409, "message": "An artifact with ID 'x' in group 'null' already exists."}
+    async with connected((409, crossed), (409, crossed), (200, {"id": 7})) as (server, registry):
+        assert await registry.register(SUBJECT, TEXT) == 7
+    assert len(server.requests) == 3
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
 async def test_a_transient_failure_is_repeated(status: int) -> None:
     async with connected((status, "later"), (status, "later"), (200, {"id": 7})) as (server, registry):

@@ -31,6 +31,9 @@ _READ_TIMEOUT = 5.0
 _ASK_AGAIN_AFTER = 5.0
 """An id that could not be had is asked for again after this time (s)."""
 
+_LOST_RACE = "already exists"
+"""So Apicurio Registry words the 409 of a process that registered a schema while another did; the 409 of an
+incompatible schema has the same code."""
 
 _MAX_FAILURES = 1000
 """So many ids that could not be had are remembered."""
@@ -180,7 +183,9 @@ class HttpSchemaRegistry(SchemaRegistry):
         if status == httpx.codes.NOT_FOUND:
             return None
         if status == httpx.codes.CONFLICT:
-            raise SchemaRefusedError(f"{where}: {status} {_excerpt(response)}")
+            refusal = _excerpt(response)
+            kind = _TransientError if _LOST_RACE in refusal else SchemaRefusedError
+            raise kind(f"{where}: {status} {refusal}")
         if status == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
             raise _TransientError(f"{where}: {status} {_excerpt(response)}")
         if not response.is_success:
