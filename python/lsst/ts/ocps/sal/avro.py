@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,18 @@ _PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "double": (float, int),
     "string": str,
 }
+
+
+_SMALLEST_INT, _LARGEST_INT = _INTEGER_RANGES["int"]
+
+_PLAIN_TESTS: Mapping[str, Callable[[Any], bool]] = {
+    "boolean": lambda value: value is True or value is False,
+    "int": lambda value: type(value) is int and _SMALLEST_INT <= value <= _LARGEST_INT,
+    "float": lambda value: type(value) is float,
+    "double": lambda value: type(value) is float,
+    "string": lambda value: type(value) is str and value.isascii(),
+}
+"""By Avro type: whether a value certainly fits, so that nothing more needs to be looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,6 +190,10 @@ class TopicCodec:
         self._own = parse_schema(schema_text(topic))
         self._name = f"{topic.component_name}.{topic.attr_name}"
         self._warned: set[str] = set()
+        self._plan = tuple(
+            (info.name, _never if info.count > 1 else _PLAIN_TESTS.get(info.avro_type, _never), info)
+            for info in topic.fields.values()
+        )
 
     def encode(self, fields: Mapping[str, Any], *, schema_id: int) -> bytes:
         """Frame and encode a record.
@@ -196,13 +212,15 @@ class TopicCodec:
             If a name is unknown or a value does not fit its field: wrong type, integer out of range; names
             topic, field and value. (A ValueError.)
         """
-        unknown = sorted(fields.keys() - self.topic.fields.keys())
-        if unknown:
-            raise FieldError(f"{self._name} has no fields {unknown}")
-        record = {
-            name: self._check(info, fields[name]) if name in fields else _make_default(info)
-            for name, info in self.topic.fields.items()
-        }
+        if not fields.keys() <= self.topic.fields.keys():
+            raise FieldError(f"{self._name} has no fields {sorted(fields.keys() - self.topic.fields.keys())}")
+        record = {}
+        for name, is_plain, info in self._plan:
+            if name in fields:
+                value = fields[name]
+                record[name] = value if is_plain(value) else self._check(info, value)
+            else:
+                record[name] = _make_default(info)
         buffer = io.BytesIO()
         buffer.write(_MAGIC + schema_id.to_bytes(_HEADER_SIZE - 1, "big"))
         fastavro.schemaless_writer(buffer, self._own.parsed, record)
@@ -232,7 +250,8 @@ class TopicCodec:
             record: Any = fastavro.schemaless_reader(body, writer_schema.parsed, reader_schema)
         except Exception as error:
             raise DecodeError(f"{self._name}: {_shorten(error)}") from error
-        return self._arrange(record)
+        # What was written under a schema like ours is in our order, and shares nothing with a default.
+        return record if is_alike else self._arrange(record)
 
     def _arrange(self, record: Mapping[str, Any]) -> dict[str, Any]:
         # Arrays are copied: fastavro puts the schema's own default into every record that lacks the field.
@@ -277,6 +296,10 @@ class TopicCodec:
 
     def _refuse(self, name: str, value: Any, reason: str) -> FieldError:
         return FieldError(f"{self._name}.{name}={_shorten(value)}: {reason}")
+
+
+def _never(_value: Any) -> bool:
+    return False
 
 
 def _shorten(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 
-from .avro import TopicCodec, schema_id_of
+from .avro import ParsedSchema, TopicCodec, schema_id_of
 from .broker.base import Broker, BrokerReader, OffsetRange, Record, TopicPartition
 from .data_type import BaseMsgType
 from .errors import BrokerError, DecodeError, RegistryError, SchemaNotFoundError
@@ -141,6 +141,7 @@ class TopicReader:
         self._log = log
         self._reader: BrokerReader = broker.create_reader()
         self._streams: dict[TopicPartition, _Stream] = {}
+        self._schemas: dict[int, ParsedSchema] = {}  # those seen: later records have nothing to wait for
         self._last_stamps: dict[tuple[str, int], float] = {}
         self._task: asyncio.Task[None] | None = None
         self._history_read = asyncio.Event()
@@ -300,16 +301,21 @@ class TopicReader:
     async def _decode(self, sink: RecordSink, record: Record, patience: float) -> BaseMsgType | None:
         """Decode; None for a record of another index."""
         schema_id = schema_id_of(record.value)
-        try:
-            async with asyncio.timeout(patience):
-                schema = await self._registry.schema(schema_id)
-        except TimeoutError:
-            raise RegistryError(f"no answer about schema {schema_id} within {patience:g} s") from None
+        schema = self._schemas.get(schema_id)
+        if schema is None:
+            schema = self._schemas[schema_id] = await self._look_up(schema_id, patience)
         fields: dict[str, Any] = sink.codec.decode(record.value, schema)
         if self._index != 0 and fields.get("salIndex", self._index) != self._index:
             return None
         fields["private_rcvStamp"] = current_tai()
         return sink.DataType(**fields)
+
+    async def _look_up(self, schema_id: int, patience: float) -> ParsedSchema:
+        try:
+            async with asyncio.timeout(patience):
+                return await self._registry.schema(schema_id)
+        except TimeoutError:
+            raise RegistryError(f"no answer about schema {schema_id} within {patience:g} s") from None
 
     def _feed(self, stream: _Stream, record: Record, sample: BaseMsgType | None) -> None:
         if stream.is_live:

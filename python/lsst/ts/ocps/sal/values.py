@@ -80,9 +80,9 @@ def check_names(topic: TopicInfo, names: Iterable[str]) -> None:
     AttributeError
         Names the topic and every unknown name.
     """
-    unknown = sorted(set(names) - topic.fields.keys())
+    unknown = [name for name in names if name not in topic.fields]
     if unknown:
-        raise AttributeError(f"{topic.attr_name} has no fields {unknown}")
+        raise AttributeError(f"{topic.attr_name} has no fields {sorted(set(unknown))}")
 
 
 def copy_record(data: BaseMsgType) -> BaseMsgType:
@@ -111,7 +111,12 @@ def convert_fields(topic: TopicInfo, data: BaseMsgType) -> dict[str, Any]:
         If the type would do but the value does not.
     """
     values: Mapping[str, Any] = vars(data)
-    return {field.name: _convert(topic, field, values[field.name]) for field in topic.fields.values()}
+    converted = {}
+    for name, field in topic.fields.items():
+        value = values[name]
+        is_right = type(value) is _TYPES_THAT_STAY.get(field.avro_type) and field.count == 1
+        converted[name] = value if is_right else _convert(topic, field, value)
+    return converted
 
 
 def _convert(topic: TopicInfo, field: FieldInfo, value: Any) -> Any:
@@ -158,3 +163,6 @@ _CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
     "double": _to_double,
     "string": _to_text,
 }
+
+_TYPES_THAT_STAY = {"boolean": bool, "int": int, "long": int, "double": float, "string": str}
+"""By Avro type: values of exactly this Python type go out as they are."""

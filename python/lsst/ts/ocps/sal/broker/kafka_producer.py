@@ -47,12 +47,6 @@ def _ends_producer(error: BaseException | None) -> bool:
     return isinstance(error, _ENDING_ERRORS) or type(error) is KafkaError
 
 
-def _watch(future: asyncio.Future[Any]) -> asyncio.Future[Any]:
-    """The future itself; its exception counts as seen even if the sender has given up waiting."""
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return future
-
-
 @dataclass(eq=False, slots=True)
 class _Delivery:
     key: bytes
@@ -75,6 +69,17 @@ class _Lane:
     """Held while a record is handed to the producer; first come, first served."""
 
     unconfirmed: list[_Delivery] = field(default_factory=list)
+    may_have_lost: bool = False
+    """Whether a delivery has failed since the unconfirmed ones were last looked through."""
+
+    def watch(self, future: asyncio.Future[Any]) -> asyncio.Future[Any]:
+        """The future itself; its exception counts as seen even if the sender has given up waiting."""
+        future.add_done_callback(self._note_end)
+        return future
+
+    def _note_end(self, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled() and done.exception() is not None:
+            self.may_have_lost = True
 
 
 class KafkaWriter:
@@ -175,8 +180,10 @@ class KafkaWriter:
     async def _hand_over(self, lane: _Lane, topic: str, key: bytes, value: bytes) -> _Delivery:
         """Give a record to the producer of its lane, whose lock is held."""
         while True:
-            if any(delivery.has_lost_producer for delivery in lane.unconfirmed):
-                await self._repair(lane, topic)
+            if lane.may_have_lost:
+                lane.may_have_lost = False
+                if any(delivery.has_lost_producer for delivery in lane.unconfirmed):
+                    await self._repair(lane, topic)
             if not lane.unconfirmed and self._producer is not None:
                 lane.producer = self._producer
             try:
@@ -186,20 +193,22 @@ class KafkaWriter:
                     raise
                 await self._repair(lane, topic)
                 continue
-            delivery = _Delivery(key, value, _watch(future))
+            delivery = _Delivery(key, value, lane.watch(future))
             lane.unconfirmed.append(delivery)
             return delivery
 
     async def _confirm(self, lane: _Lane, topic: str, delivery: _Delivery) -> TopicPartition:
         while True:
-            await asyncio.wait([delivery.future])
-            if delivery.has_lost_producer:
+            try:
+                metadata = await delivery.future
+            except KafkaError as error:
+                if not _ends_producer(error):
+                    raise
                 async with lane.lock:
                     if delivery.has_lost_producer:
                         await self._repair(lane, topic)
-                continue
-            metadata = delivery.future.result()
-            return TopicPartition(metadata.topic, metadata.partition)
+            else:
+                return TopicPartition(metadata.topic, metadata.partition)
 
     async def _repair(self, lane: _Lane, topic: str) -> None:
         """Give what a lane's producer has lost to a new producer, in order; the lane's lock is held."""
@@ -211,7 +220,7 @@ class KafkaWriter:
             # A sender that gave up meanwhile has been told that its record may be lost.
             if delivery.has_lost_producer and delivery in lane.unconfirmed:
                 future = await lane.producer.send(topic, key=delivery.key, value=delivery.value)
-                delivery.future = _watch(future)
+                delivery.future = lane.watch(future)
 
     async def _replace(self, ended: AIOKafkaProducer) -> AIOKafkaProducer:
         """The producer that takes the place of one that has come to its end."""

@@ -25,6 +25,8 @@ class SampleWaiters:
 
     def resolve(self, data: BaseMsgType) -> bool:
         """Give everybody the sample; False if nobody was waiting."""
+        if not self._futures:
+            return False
         waiting = [future for future in self._futures if not future.done()]
         self._futures.clear()
         delivery = _Delivery(data, len(waiting))

@@ -86,6 +86,8 @@ class WriteTopic(BaseTopic):
         self.schema_id: int | None = None
         """Id of the schema that is written; None before the start."""
 
+        self._kafka_name = self.topic_info.kafka_name(salinfo.settings.topic_subname)
+        self._key = self.topic_info.key(int(salinfo.index))
         self._stamps = StampClock()
         self._seq_nums = SequenceNumbers()
         salinfo.add_writer(self)
@@ -226,9 +228,7 @@ class WriteTopic(BaseTopic):
             data.salIndex = int(self.salinfo.index)
 
     async def _send(self, value: bytes) -> None:
-        topic = self.topic_info.kafka_name(self.salinfo.settings.topic_subname)
-        key = self.topic_info.key(int(self.salinfo.index))
-        await self.salinfo.broker.send(topic, key=key, value=value)
+        await self.salinfo.broker.send(self._kafka_name, key=self._key, value=value)
 
     async def _send_perishable(self, value: bytes) -> None:
         """Send, but give up after a short time; while one is stuck, the next ones are not even queued."""
