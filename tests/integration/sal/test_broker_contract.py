@@ -139,6 +139,21 @@ async def test_a_new_assignment_replaces_the_old_one(
     assert [record.value for record in await read_until(reader, 1)] == [b"not wanted"]
 
 
+async def test_further_partitions_are_read_and_the_others_go_on_where_they_are(
+    broker: Broker, reader: BrokerReader, topic: str
+) -> None:
+    other = f"{topic}.other"
+    await broker.ensure_topics([TopicSpec(other)])
+    await send_all(broker, topic, numbered(10, "a"))
+    await send_all(broker, other, numbered(3, "b"))
+    await reader.assign({TopicPartition(topic, 0): 2})
+    records = list(await reader.read(timeout=LIMIT, max_records=3))
+    await reader.extend({TopicPartition(other, 0): 1})
+    records += await read_until(reader, 10 - len(records))
+    by_topic = {name: [r.value for r in records if r.topic == name] for name in (topic, other)}
+    assert by_topic == {topic: numbered(10, "a")[2:], other: [b"b1", b"b2"]}
+
+
 async def test_no_more_records_at_once_than_asked_for(
     broker: Broker, reader: BrokerReader, topic: str
 ) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from typing import Any, Protocol
 
 from lsst.ts.ocps.aio.deadline import Deadline
@@ -20,8 +19,9 @@ from .data_type import BaseMsgType
 from .errors import BrokerError, DecodeError, RegistryError, SchemaNotFoundError
 from .history import HistoryReplay
 from .interface import TopicInfo
+from .look_back import find_newest
+from .partition_watch import PartitionWatch
 from .registry import SchemaRegistry
-from .stretch import read_stretches
 from .tai import current_tai
 
 __all__ = ["RecordSink", "TopicReader"]
@@ -35,11 +35,8 @@ HISTORY_TIMEOUT = 10.0
 HISTORY_IDLE = 2.0
 """Silence after which what is missing of the history is taken as gone (s)."""
 
-LOOK_BACK = 20_000
-"""How far beyond the window an event is looked for that the window had nothing of (offsets)."""
-
 LOOK_BACK_TIMEOUT = 2.0
-"""Longest time for that (s)."""
+"""Longest time for looking before the window for an event that the window had nothing of (s)."""
 
 SHORT_LIVED = frozenset({"logevent_heartbeat", "logevent_logMessage"})
 """Events whose old records say nothing."""
@@ -96,8 +93,7 @@ class _Stream:
     @property
     def older(self) -> OffsetRange:
         """What lies before the window."""
-        start = self.replay.start_offset
-        return OffsetRange(max(self.held.begin, start - LOOK_BACK), start)
+        return OffsetRange(self.held.begin, self.replay.start_offset)
 
     @property
     def is_live(self) -> bool:
@@ -195,8 +191,19 @@ class TopicReader:
         await self._read_history()
         await self._look_further_back()
         self._history_read.set()
+        watch = PartitionWatch(self._broker, self._streams, log=self._log)
+        _ = watch.start(self._tasks)
         while True:
             await self._read_once(READ_TIMEOUT)
+            await self._read_also(watch.take())
+
+    async def _read_also(self, partitions: Sequence[TopicPartition]) -> None:
+        """Read partitions that have been added since the start, from their begin on."""
+        if partitions:
+            self._log.info("read the new partitions %s too", ", ".join(f"{t}[{n}]" for t, n in partitions))
+            for each in partitions:
+                self._streams[each] = _Stream(self._sinks[each.topic], OffsetRange(0, 0), self._index)
+            await self._reader.extend(dict.fromkeys(partitions, 0))
 
     async def _read_history(self) -> None:
         deadline = Deadline("reading the history", HISTORY_TIMEOUT)
@@ -220,20 +227,12 @@ class TopicReader:
         """Find the last record of our index before the window, which other indices may have filled."""
         if self._index == 0:
             return
-        stretches = {
-            partition: stream.older
-            for partition, stream in self._streams.items()
-            if self._is_missed(stream) and stream.older.begin < stream.older.end
-        }
-        newest: dict[TopicPartition, BaseMsgType] = {}
-        deadline = Deadline("looking further back", LOOK_BACK_TIMEOUT)
-        reading = read_stretches(self._broker, stretches, deadline=deadline, idle=LOOK_BACK_TIMEOUT)
-        async with aclosing(reading) as records:
-            async for record in records:
-                partition = TopicPartition(record.topic, record.partition)
-                sample = await self._decode_or_skip(self._streams[partition], record)
-                if sample is not None:
-                    newest[partition] = sample
+        newest = await find_newest(
+            self._broker,
+            {key: stream.older for key, stream in self._streams.items() if self._is_missed(stream)},
+            self._decode_or_skip,
+            deadline=Deadline("looking further back", LOOK_BACK_TIMEOUT),
+        )
         for partition, sample in newest.items():
             self._deliver_all(self._streams[partition], [sample])
 
@@ -242,10 +241,10 @@ class TopicReader:
         has_history = stream.sink.history_window > 0
         return has_history and not stream.has_delivered and stream.sink.topic_info.sal_name not in SHORT_LIVED
 
-    async def _decode_or_skip(self, stream: _Stream, record: Record) -> BaseMsgType | None:
+    async def _decode_or_skip(self, record: Record) -> BaseMsgType | None:
         """Decode an old record; None for another index and for what cannot be read."""
         try:
-            return await self._decode(stream.sink, record, HISTORY_TIMEOUT)
+            return await self._decode(self._sinks[record.topic], record, HISTORY_TIMEOUT)
         except (DecodeError, RegistryError) as error:
             self._skip(record, "undecodable", error)
             return None

@@ -1,6 +1,6 @@
 """Read a stretch of the log, from one offset to another."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 from lsst.ts.ocps.aio.deadline import Deadline
 
@@ -15,6 +15,7 @@ async def read_stretches(
     *,
     deadline: Deadline,
     idle: float,
+    note_end: Callable[[TopicPartition], object] | None = None,
 ) -> AsyncGenerator[Record, None]:
     """Read old records of some partitions with a reader of its own.
 
@@ -31,6 +32,8 @@ async def read_stretches(
         Budget of the whole.
     idle
         Longest silence (s).
+    note_end
+        Called with each partition whose stretch has been read to its end.
 
     Yields
     ------
@@ -56,5 +59,7 @@ async def read_stretches(
                     yield record
                 if record.offset >= stretch.end - 1:
                     del left[partition]
+                    if note_end is not None:
+                        note_end(partition)
     finally:
         await reader.aclose()

@@ -67,6 +67,10 @@ class BrokerReader(ABC):
         """
 
     @abstractmethod
+    async def extend(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read further partitions, each from its offset on; the others go on where they are."""
+
+    @abstractmethod
     async def read(self, *, timeout: float, max_records: int = 500) -> Sequence[Record]:  # noqa: ASYNC109
         """Wait for records.
 

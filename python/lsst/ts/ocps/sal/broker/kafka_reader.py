@@ -68,7 +68,9 @@ class KafkaReader(BrokerReader):
         self._timeout = timeout
         self._log = log
         self._consumer: AIOKafkaConsumer | None = None
-        self._has_partitions = False
+        self._positions: dict[KafkaPartition, int] = {}
+        """Offset to be read next, by partition."""
+
         self._closed = asyncio.Event()
 
     @override
@@ -86,15 +88,31 @@ class KafkaReader(BrokerReader):
             If the broker was not reachable in time.
         """
         consumer = await self._get_consumer()
-        self._has_partitions = bool(positions)
+        self._positions = {KafkaPartition(*partition): offset for partition, offset in positions.items()}
         if not positions:
             consumer.unsubscribe()
             return
-        partitions = {KafkaPartition(*partition): offset for partition, offset in positions.items()}
-        consumer.assign(list(partitions))
+        consumer.assign(list(self._positions))
         # No await in between: a fetch must not go out before every partition has its position.
-        for partition, offset in partitions.items():
+        for partition, offset in self._positions.items():
             consumer.seek(partition, offset)
+
+    @override
+    async def extend(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read further partitions; see `BrokerReader.extend`.
+
+        Parameters
+        ----------
+        positions
+            Offset of the record to read first, by partition.
+
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.BrokerError
+            If the broker was not reachable in time.
+        """
+        current = {TopicPartition(*partition): offset for partition, offset in self._positions.items()}
+        await self.assign({**current, **positions})
 
     @override
     async def read(self, *, timeout: float, max_records: int = 500) -> Sequence[Record]:
@@ -115,7 +133,7 @@ class KafkaReader(BrokerReader):
         end = time.monotonic() + timeout
         while not self._closed.is_set():
             left = max(0.0, end - time.monotonic())
-            if self._consumer is None or not self._has_partitions:
+            if self._consumer is None or not self._positions:
                 # A consumer without an assignment waits for one without any limit.
                 await self._wait_for_close(left)
                 return ()
@@ -131,6 +149,8 @@ class KafkaReader(BrokerReader):
                 self._log.warning("read at Kafka %s: %r; trying again", self._address, error)
                 await asyncio.sleep(min(_PAUSE_AFTER_ERROR, left))
             else:
+                for partition, messages in batches.items():
+                    self._positions[partition] = messages[-1].offset + 1
                 if batches or left <= 0:
                     return [_to_record(message) for batch in batches.values() for message in batch]
         return ()
@@ -181,7 +201,8 @@ class KafkaReader(BrokerReader):
         for partition, position in positions.items():
             key = TopicPartition(*partition)
             if self._consumer is not None and partition in self._consumer.assignment():
-                self._consumer.seek(partition, clip_position(key, position, ranges[key], self._log))
+                self._positions[partition] = clip_position(key, position, ranges[key], self._log)
+                self._consumer.seek(partition, self._positions[partition])
 
 
 def _to_record(message: Any) -> Record:

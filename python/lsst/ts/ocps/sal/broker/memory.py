@@ -145,6 +145,19 @@ class MemoryBroker(Broker):
             log.begin = min(max(before, log.begin), log.end)
         log.records = kept
 
+    def expand(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions, as an operator does (for tests).
+
+        Parameters
+        ----------
+        topic
+            Name of the Kafka topic.
+        partitions
+            How many it has then.
+        """
+        logs = self._logs(topic)
+        logs += [_Log() for _ in range(partitions - len(logs))]
+
     @property
     def topics(self) -> Mapping[str, TopicSpec]:
         """How each topic was created, by name (for tests)."""
@@ -201,6 +214,10 @@ class MemoryReader(BrokerReader):
         await asyncio.sleep(0)
         self._positions = dict(positions)
         self._news.set()
+
+    @override
+    async def extend(self, positions: Mapping[TopicPartition, int]) -> None:
+        await self.assign({**self._positions, **positions})
 
     def notice(self) -> None:
         """Look again: something was written."""
