@@ -10,6 +10,7 @@ import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
 
 from support.jar_cache import fill_once, run_maven
@@ -89,12 +90,21 @@ class ApacheKafka:
             *("-cp", f"{ensure_jars()}/*", *arguments),
         ]
 
-    def format(self) -> None:
-        """Prepare the empty data folder (once)."""
+    def format(self, logins: Mapping[tuple[str, str], str] | None = None) -> None:
+        """Prepare the empty data folder (once).
+
+        Parameters
+        ----------
+        logins
+            Passwords by SCRAM mechanism and user name; known from the first start on.
+        """
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        arguments = ["format", "-t", cluster, "-c", str(self._properties)]
+        for (mechanism, user), password in (logins or {}).items():
+            arguments += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
         with self.log.open("ab") as log:
             subprocess.run(
-                self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)),
+                self._java("kafka.tools.StorageTool", *arguments),
                 check=True,
                 stdout=log,
                 stderr=log,

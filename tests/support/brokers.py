@@ -25,13 +25,16 @@ from typing_extensions import override
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.sal.broker.base import Broker, TopicPartition
 from lsst.ts.ocps.sal.broker.factory import create_broker
+from lsst.ts.ocps.sal.broker.kafka_client import make_client_options
 from lsst.ts.ocps.sal.broker.memory import MemoryBroker
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.sandbox import noida
 from support.apache_kafka import ApacheKafka
+from support.apache_secure import SecureKafka
 from support.ports import free_port
 
 __all__ = [
+    "APACHE_KINDS",
     "BROKER_KINDS",
     "BrokerBench",
     "NoidaProcess",
@@ -42,7 +45,13 @@ __all__ = [
     "started",
 ]
 
-BROKER_KINDS = ("memory", "noida", pytest.param("apache", marks=pytest.mark.system))
+APACHE_KINDS = (
+    pytest.param("apache", marks=pytest.mark.system),
+    pytest.param("apache_secure", marks=pytest.mark.system),
+)
+"""Apache Kafka plain, and with SASL_SSL and SCRAM-SHA-512."""
+
+BROKER_KINDS = ("memory", "noida", *APACHE_KINDS)
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
@@ -104,7 +113,7 @@ class MemoryBench(BrokerBench):
 class KafkaBench(BrokerBench):
     @override
     async def write_raw(self, topic: str, *, key: bytes | None, value: bytes | None) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self.settings.broker_address)
+        producer = AIOKafkaProducer(**await make_client_options(self.settings))
         await producer.start()
         try:
             await producer.send_and_wait(topic, key=key, value=value)
@@ -113,7 +122,7 @@ class KafkaBench(BrokerBench):
 
     @override
     async def delete_before(self, partition: TopicPartition, offset: int) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.broker_address)
+        admin = AIOKafkaAdminClient(**await make_client_options(self.settings))
         await admin.start()
         try:
             await admin.delete_records({KafkaPartition(*partition): RecordsToDelete(before_offset=offset)})
@@ -256,6 +265,27 @@ def apache_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheK
 @pytest.fixture
 def apache_bench(apache_process: ApacheKafka, registry_url: str) -> BrokerBench:
     return KafkaBench(make_settings(broker_address=apache_process.address, registry_url=registry_url))
+
+
+@pytest.fixture(scope="session")
+def secure_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    """An Apache Kafka broker with TLS and logins that all system tests share."""
+    process = SecureKafka(tmp_path_factory.mktemp("secure"))
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def apache_secure_bench(secure_process: SecureKafka, registry_url: str) -> BrokerBench:
+    return KafkaBench(
+        make_settings(
+            broker_address=secure_process.scram_address,
+            registry_url=registry_url,
+            sasl=secure_process.login(),
+            tls=secure_process.tls(),
+        )
+    )
 
 
 @pytest.fixture(params=BROKER_KINDS)

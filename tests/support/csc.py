@@ -22,6 +22,8 @@ from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.salobj import State
 from lsst.ts.ocps.uws.phases import ExecutionPhase
+from support.brokers import APACHE_KINDS, BrokerBench
+from support.environment import make_environment
 
 __all__ = ["QUICK", "CscBench", "Spy", "environment_of", "eventually", "final_ack", "write_configuration"]
 
@@ -68,13 +70,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 
 def environment_of(settings: SalSettings, state_dir: Path) -> dict[str, str]:
     """The environment variables of a CSC that uses a broker."""
-    return {
-        "LSST_TOPIC_SUBNAME": settings.topic_subname,
-        "LSST_KAFKA_BROKER_ADDR": settings.broker_address,
-        "LSST_SCHEMA_REGISTRY_URL": settings.registry_url,
-        "LSST_SITE": "test",
-        "OCPS_STATE_DIR": str(state_dir),
-    }
+    return make_environment(settings) | {"OCPS_STATE_DIR": str(state_dir)}
 
 
 def write_configuration(folder: Path, **values: Any) -> Path:
@@ -204,11 +200,13 @@ def parameters(**values: Any) -> str:
     return json.dumps(values)
 
 
-@pytest.fixture
-def csc_bench(memory_settings: SalSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CscBench:
-    """A bench on a broker and registry of its own inside this process."""
+@pytest.fixture(params=("memory", *APACHE_KINDS))
+def csc_bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CscBench:
+    """A bench on a broker and registry inside this process, and, as system test, on Apache Kafka."""
+    broker_bench = request.getfixturevalue(f"{request.param}_bench")
+    assert isinstance(broker_bench, BrokerBench)
     state_dir = tmp_path / "state"
     state_dir.mkdir()
-    for name, value in environment_of(memory_settings, state_dir).items():
+    for name, value in environment_of(broker_bench.settings, state_dir).items():
         monkeypatch.setenv(name, value)
     return CscBench(write_configuration(tmp_path / "config"), state_dir)

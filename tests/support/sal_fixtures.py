@@ -16,6 +16,7 @@ from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.sal.testing import BaseCscTestCase
 from support.brokers import BrokerBench
+from support.environment import make_environment
 from support.sal_csc import SalTestCsc
 
 __all__ = ["WAIT", "CscCase", "drain_states", "forget_start", "make_environment", "open_pair", "until"]
@@ -85,17 +86,6 @@ async def open_pair(index: int = 1, **kwargs: Any) -> AsyncIterator[tuple[Contro
             controller.done_task.result()
         async with Remote(controller.domain, "Test", index, **kwargs) as remote:
             yield controller, remote
-
-
-def make_environment(settings: SalSettings) -> dict[str, str]:
-    """The variables that give these settings."""
-    return {
-        "LSST_TOPIC_SUBNAME": settings.topic_subname,
-        "LSST_KAFKA_BROKER_ADDR": settings.broker_address,
-        "LSST_SCHEMA_REGISTRY_URL": settings.registry_url,
-        "LSST_SITE": "test",
-        "OCPS_CONNECT_TIMEOUT": str(settings.connect_timeout),
-    }
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_a_login_needs_user_name_and_password() -> None:
     assert settings.sasl is not None
     assert settings.sasl.username == "me"
     assert settings.sasl.password.get_secret_value() == PASSWORD
-    assert settings.sasl.protocol == "SASL_PLAINTEXT"
+    assert settings.tls is None
     assert settings.sasl.mechanism == "SCRAM-SHA-512"
 
 

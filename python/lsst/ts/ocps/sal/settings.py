@@ -4,14 +4,16 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import SettingsError
+from .kafka_security import SaslSettings, TlsSettings
 
-__all__ = ["MEMORY_SCHEME", "SalSettings", "SaslSettings"]
+__all__ = ["MEMORY_SCHEME", "SalSettings", "SaslSettings", "TlsSettings"]
 
 MEMORY_SCHEME = "memory://"
 """Addresses that begin so select a broker or registry inside this process."""
@@ -30,6 +32,7 @@ _VARIABLES = {
     "replication_factor": "LSST_KAFKA_REPLICATION_FACTOR",
     "max_history_read": "LSST_MAX_HISTORY_READ",
     "site": "LSST_SITE",
+    "ca_file": "SSL_CERT_FILE",
     "connect_timeout": "OCPS_CONNECT_TIMEOUT",
 }
 
@@ -68,15 +71,10 @@ def _check_registry_url(value: str) -> str:
     return value.rstrip("/")
 
 
-class SaslSettings(BaseModel):
-    """How to log in to the brokers; used only when user name and password are both set."""
+class _LoginSettings(SaslSettings):
+    """The login as the environment has it; used only when user name and password are both set."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    username: str
-    password: SecretStr
     protocol: Literal["SASL_PLAINTEXT", "SASL_SSL"] = "SASL_PLAINTEXT"
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
 
 
 class SalSettings(BaseModel):
@@ -93,7 +91,16 @@ class SalSettings(BaseModel):
 
     broker_address: Annotated[str, AfterValidator(_check_broker_address)] = "broker:29092"
     registry_url: Annotated[str, AfterValidator(_check_registry_url)] = "http://schema-registry:8081"
+
     sasl: SaslSettings | None = None
+    """Login to the brokers; None: without."""
+
+    tls: TlsSettings | None = None
+    """Encryption between us and the brokers; None: without."""
+
+    ca_file: Path | None = None
+    """Authorities that the registry, and the brokers where nothing else is said, must be known to; None:
+    those of the system."""
 
     replication_factor: int = Field(default=1, ge=1)
     """Of the topics that this process creates."""
@@ -130,7 +137,7 @@ class SalSettings(BaseModel):
             )
         _check_acks(environment.get("LSST_KAFKA_PRODUCER_WAIT_ACKS", ""))
         values: dict[str, Any] = _collect(environment, _VARIABLES)
-        values["sasl"] = _read_sasl(environment)
+        values["sasl"], values["tls"] = _read_security(environment)
         return _validate(cls, values, _VARIABLES, environment)
 
 
@@ -161,15 +168,17 @@ def _describe(variable: str, reason: str, environment: Mapping[str, str]) -> str
     return f"environment variable {variable}{value}: {reason.removeprefix('Value error, ')}"
 
 
-def _read_sasl(environment: Mapping[str, str]) -> SaslSettings | None:
+def _read_security(environment: Mapping[str, str]) -> tuple[SaslSettings | None, TlsSettings | None]:
     values = _collect(environment, _SASL_VARIABLES)
     given = {"username", "password"} & values.keys()
     if len(given) == 1:
         missing = _SASL_VARIABLES[({"username", "password"} - given).pop()]
         _log.warning("no login to Kafka, because %s is not set", missing)
     if len(given) < 2:
-        return None
-    return _validate(SaslSettings, values, _SASL_VARIABLES, environment)
+        return None, TlsSettings() if values.get("protocol") == "SSL" else None
+    login = _validate(_LoginSettings, values, _SASL_VARIABLES, environment)
+    sasl = SaslSettings(username=login.username, password=login.password, mechanism=login.mechanism)
+    return sasl, TlsSettings() if login.protocol == "SASL_SSL" else None
 
 
 def _check_acks(value: str) -> None:

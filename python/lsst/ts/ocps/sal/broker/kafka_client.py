@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import ssl
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -24,6 +23,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from lsst.ts.ocps.aio.deadline import Deadline, DeadlineExceededError
 from lsst.ts.ocps.aio.retry import retry
 from lsst.ts.ocps.sal.errors import BrokerError
+from lsst.ts.ocps.sal.kafka_security import get_protocol
 from lsst.ts.ocps.sal.settings import SalSettings
 
 from .base import OffsetRange, TopicPartition, TopicSpec
@@ -52,6 +52,11 @@ async def make_client_options(settings: SalSettings) -> dict[str, Any]:
     ----------
     settings
         The settings of this process.
+
+    Raises
+    ------
+    ~lsst.ts.ocps.sal.errors.SettingsError
+        If a file of certificates cannot be used.
     """
     options: dict[str, Any] = {
         "bootstrap_servers": [server.strip() for server in settings.broker_address.split(",")],
@@ -59,15 +64,15 @@ async def make_client_options(settings: SalSettings) -> dict[str, Any]:
         "request_timeout_ms": int(REQUEST_TIMEOUT * 1000),
         "retry_backoff_ms": 100,
     }
+    options["security_protocol"] = get_protocol(settings.sasl, settings.tls)
     if settings.sasl is not None:
         options |= {
-            "security_protocol": settings.sasl.protocol,
             "sasl_mechanism": settings.sasl.mechanism,
             "sasl_plain_username": settings.sasl.username,
             "sasl_plain_password": settings.sasl.password.get_secret_value(),
         }
-        if settings.sasl.protocol == "SASL_SSL":
-            options["ssl_context"] = await asyncio.to_thread(ssl.create_default_context)
+    if settings.tls is not None:
+        options["ssl_context"] = await asyncio.to_thread(settings.tls.make_context, settings.ca_file)
     return options
 
 
