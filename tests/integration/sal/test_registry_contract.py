@@ -98,6 +98,28 @@ async def test_the_latest_of_a_subject_is_the_last_registered(registry: SchemaRe
     assert await registry.latest(subject) == RegisteredSchema(second, make_text(doc="two"))
 
 
+async def test_earlier_versions_come_newest_first_and_without_the_latest(
+    registry: SchemaRegistry, subject: str
+) -> None:
+    assert [version async for version in registry.earlier(subject)] == []
+    texts = [make_text(doc=f"{subject} {n}") for n in range(4)]
+    ids = [await registry.register(subject, text) for text in texts]
+    expected = [RegisteredSchema(ids[n], texts[n]) for n in (2, 1, 0)]
+    assert [version async for version in registry.earlier(subject)] == expected
+
+
+async def test_what_was_read_can_be_forgotten(registry: SchemaRegistry, subject: str) -> None:
+    schema_id = await registry.register(subject, make_text(doc=subject))
+    first = await registry.schema(schema_id)
+    assert await registry.schema(schema_id) is first
+    assert registry.known_schema(schema_id) is first
+    registry.forget_schemas()
+    assert registry.known_schema(schema_id) is None
+    again = await registry.schema(schema_id)
+    assert again is not first
+    assert again.text == first.text
+
+
 async def test_an_unknown_id_is_a_clear_error_each_time(registry: SchemaRegistry) -> None:
     for _ in range(3):
         with pytest.raises(SchemaNotFoundError, match="knows no schema 99999999"):

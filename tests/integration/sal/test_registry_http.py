@@ -70,15 +70,20 @@ async def connected(
             await registry.aclose()
 
 
-async def test_registration_is_sent_as_the_real_client_sends_it_and_once() -> None:
+async def test_registration_is_sent_as_the_real_client_sends_it() -> None:
     async with connected((200, {"id": 7})) as (server, registry):
-        assert await registry.register(SUBJECT, TEXT) == 7
         assert await registry.register(SUBJECT, TEXT) == 7
     (request,) = server.requests
     assert request.line == f"POST /subjects/{SUBJECT}/versions?normalize=False"
     assert request.body == {"schema": TEXT, "schemaType": "AVRO", "references": []}
     assert request.headers["content-type"] == "application/vnd.schemaregistry.v1+json"
     assert request.headers["accept"] == "*/*"
+
+
+async def test_registration_is_never_taken_from_memory_for_the_registry_may_be_another_one() -> None:
+    async with connected((200, {"id": 7}), (200, {"id": 1})) as (_, registry):
+        assert await registry.register(SUBJECT, TEXT) == 7
+        assert await registry.register(SUBJECT, TEXT) == 1
 
 
 async def test_a_schema_is_asked_for_once_even_by_many_at_once() -> None:
@@ -94,6 +99,24 @@ async def test_the_latest_version_is_asked_for_each_time() -> None:
         assert await registry.latest(SUBJECT) == RegisteredSchema(1, TEXT)
         assert await registry.latest(SUBJECT) is None
     assert {request.line for request in server.requests} == {f"GET /subjects/{SUBJECT}/versions/latest"}
+
+
+async def test_earlier_versions_are_read_one_by_one_and_a_deleted_one_is_passed_over() -> None:
+    gone = (404, {"error_code": 40402, "message": "no"})
+    answers = [(200, [1, 2, 4, 3]), (200, {"id": 9, "schema": TEXT}), gone, (200, {"id": 8, "schema": TEXT})]
+    async with connected(*answers) as (server, registry):
+        versions = [version async for version in registry.earlier(SUBJECT)]
+    assert [version.schema_id for version in versions] == [9, 8]
+    path = f"GET /subjects/{SUBJECT}/versions"
+    assert [request.line for request in server.requests] == [path, f"{path}/3", f"{path}/2", f"{path}/1"]
+
+
+@pytest.mark.parametrize("answer", [{"a": 1}, ["1"], [None], "text"])
+async def test_a_list_of_versions_that_is_none_is_a_registry_error(answer: Any) -> None:
+    async with connected((200, answer)) as (server, registry):
+        with pytest.raises(RegistryError) as caught:
+            _ = [version async for version in registry.earlier(SUBJECT)]
+        assert server.url in str(caught.value)
 
 
 async def test_a_strange_subject_is_quoted() -> None:
@@ -188,6 +211,15 @@ async def test_an_unknown_id_is_asked_for_again_later(monkeypatch: pytest.Monkey
         with pytest.raises(SchemaNotFoundError):
             await registry.schema(5)
         assert (await registry.schema(5)).text == TEXT
+
+
+async def test_a_known_id_that_cannot_be_right_is_asked_for_anew_but_not_at_each_record() -> None:
+    other = TEXT.replace('"a"', '"b"')
+    async with connected((200, {"schema": TEXT}), (200, {"schema": other})) as (server, registry):
+        assert (await registry.schema(5)).name == "a"
+        for _ in range(10):
+            assert (await registry.schema_anew(5)).name == "b"
+        assert len(server.requests) == 2
 
 
 async def test_an_outage_delays_a_reader_once_and_not_for_every_unknown_id() -> None:

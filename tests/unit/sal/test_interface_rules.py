@@ -120,6 +120,41 @@ def test_times_are_doubles(where: str, item: Element) -> None:
     assert not is_time or item.findtext("Units") == "second"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_enumerations(file: Path) -> None:
+    for enumeration in read_root(file).findall("Enumeration"):
+        for entry in (enumeration.text or "").split(","):
+            assert re.fullmatch(r"[A-Z][a-zA-Z0-9_]*(\s*=\s*(0[xX][0-9a-fA-F]+|-?\d+))?", entry.strip())
+
+
+@pytest.mark.parametrize("file", sorted(OWN.glob("*.xml")), ids=lambda file: file.stem)
+def test_names_have_no_blanks_around_or_in_them(file: Path) -> None:
+    tags = ("Name", "Subsystem", "EFDB_Topic", "EFDB_Name", "Category")
+    names = [element.text or "" for element in read_root(file).iter() if element.tag in tags]
+    assert names
+    assert [name for name in names if name != "".join(name.split()) or not name] == []
+
+
+def test_generic_topics_are_named_and_described_as_ours() -> None:
+    topics = [topic for kind in read_root(OWN / "SALGenerics.xml") for topic in kind]
+    names = [topic.findtext("EFDB_Topic") or "" for topic in topics if topic.tag != "Enumeration"]
+    assert max(Counter(names).values()) == 1
+    for name in names:
+        assert re.fullmatch(r"SALGeneric_(command|logevent)_[a-z][A-Za-z0-9]*", name)
+    for topic in topics:
+        for element in [topic, *topic.findall("item")]:
+            assert topic.tag == "Enumeration" or (element.findtext("Description") or "").strip()
+
+
+def test_components_are_described_once_and_their_indices_have_names_or_none() -> None:
+    components = list(read_root(OWN / "SALSubsystems.xml"))
+    assert max(Counter(component.findtext("Name") for component in components).values()) == 1
+    for component in components:
+        assert (component.findtext("Description") or "").strip()
+        indices = component.findtext("IndexEnumeration") or ""
+        assert re.fullmatch(r"no|any|[A-Za-z]\w*(=\d+)?(, [A-Za-z]\w*(=\d+)?)*", indices)
+
+
 def test_the_phase_enumeration_has_every_phase_of_the_standard_once() -> None:
     text = read_root(OWN / "OCPS_Events.xml").findtext("Enumeration") or ""
     names = dict(entry.strip().split("=") for entry in text.split(","))

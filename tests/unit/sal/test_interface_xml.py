@@ -231,6 +231,8 @@ def test_an_installed_ts_xml_wins_for_every_topic_that_it_has(ts_xml: Path) -> N
     assert topic.fields["job_id"].description == "Site's identifier of the UWS job."
     assert topic.fields["private_sndStamp"].description == "Site sndStamp"
     assert topic.pinned_rev_code is None
+    assert topic.is_definitive
+    assert component.topics["ack_ackcmd"].is_definitive
     assert rev_code(topic) == compute_rev_code(build_schema(topic))
     assert rev_code(topic) != load_golden("OCPS")["topics"]["evt_job_result"]["rev_code"]
     assert component.topics["ack_ackcmd"].fields["timeout"].description == "Site timeout"
@@ -240,6 +242,7 @@ def test_our_topics_that_ts_xml_lacks_are_added(ts_xml: Path) -> None:
     component = load_component("OCPS")
     assert component.topics.keys() >= NEW_TOPICS
     assert component.topics["cmd_run"].fields["private_sndStamp"].description != "Site sndStamp"
+    assert not component.topics["cmd_run"].is_definitive
     assert component.index_enumeration["LATISS"] == 1
 
 
@@ -257,6 +260,7 @@ def test_a_ts_xml_without_its_python_keeps_the_pinned_rev_codes(
     topic = load_component("OCPS").topics["evt_job_result"]
     assert rev_code(topic) == load_golden("OCPS")["topics"]["evt_job_result"]["rev_code"]
     assert "revCodes are ours" in caplog.text
+    assert not topic.is_definitive
 
 
 def test_a_ts_xml_that_disagrees_about_the_index_is_taken_as_it_is(

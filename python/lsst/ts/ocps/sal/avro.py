@@ -66,6 +66,11 @@ class ParsedSchema:
     canonical_form: str = field(repr=False)
     """Parsing canonical form (Avro specification): equal for schemas that encode alike."""
 
+    @property
+    def name(self) -> str:
+        """Full name of the record; "" for what is no record."""
+        return str(self.parsed.get("name", "")) if isinstance(self.parsed, dict) else ""
+
 
 def build_schema(topic: TopicInfo) -> dict[str, Any]:
     """The Avro record of a topic, keys in the order that the revCode depends on.
@@ -194,6 +199,16 @@ class TopicCodec:
             (info.name, _never if info.count > 1 else _PLAIN_TESTS.get(info.avro_type, _never), info)
             for info in topic.fields.values()
         )
+
+    def is_of_topic(self, writer_schema: ParsedSchema) -> bool:
+        """Whether a schema bears the name of this topic, as every version of its schema does.
+
+        Parameters
+        ----------
+        writer_schema
+            The schema of a record.
+        """
+        return writer_schema.name == self._own.name
 
     def encode(self, fields: Mapping[str, Any], *, schema_id: int) -> bytes:
         """Frame and encode a record.

@@ -64,6 +64,9 @@ class TopicInfo:
     pinned_rev_code: str | None = None
     """revCode to write instead of the computed one (see `rev_code` in ``avro``); None: compute it."""
 
+    is_definitive: bool = False
+    """Whether texts and revCode are those of the site's ts_xml, so that nobody else's are adopted."""
+
     partitions: int = 1
 
     @property

@@ -52,6 +52,8 @@ class _Source:
     """Pinned revCodes by component and sal name."""
 
     xml_version: str = "builtin"
+    is_definitive: bool = False
+    """Whether all texts are those of the site, so that a computed revCode is the site's."""
 
 
 def load_component(name: str, directory: Path | None = None) -> ComponentInfo:
@@ -144,7 +146,7 @@ def _find_ts_xml() -> Path | None:
 def _open_ts_xml(directory: Path) -> _Source:
     fields = _read_ts_xml_fields()
     if fields is not None:
-        return _Source(directory, fields, {}, _get_ts_xml_version())
+        return _Source(directory, fields, {}, _get_ts_xml_version(), is_definitive=True)
     # Without its texts a computed revCode cannot be right; the pinned one may be.
     _log.warning("no descriptions of the private fields in %s.topic_info: revCodes are ours", _TS_XML)
     return _Source(directory, _OWN_FIELDS, _open_own().rev_codes, _get_ts_xml_version())
@@ -290,6 +292,7 @@ def _read_topic(
         fields=MappingProxyType(fields),
         description=_text(element, "Description"),
         pinned_rev_code=source.rev_codes.get(component_name, {}).get(sal_name),
+        is_definitive=source.is_definitive,
     )
 
 
@@ -303,6 +306,7 @@ def _make_ackcmd(component_name: str, is_indexed: bool, source: _Source) -> Topi
         fields=MappingProxyType({**_private_fields(is_indexed, source), **public}),
         description=ACKCMD_DESCRIPTION,
         pinned_rev_code=source.rev_codes.get(component_name, {}).get("ackcmd"),
+        is_definitive=source.is_definitive,
     )
 
 

@@ -137,7 +137,6 @@ class TopicReader:
         self._log = log
         self._reader: BrokerReader = broker.create_reader()
         self._streams: dict[TopicPartition, _Stream] = {}
-        self._schemas: dict[int, ParsedSchema] = {}  # those seen: later records have nothing to wait for
         self._last_stamps: dict[tuple[str, int], float] = {}
         self._task: asyncio.Task[None] | None = None
         self._history_read = asyncio.Event()
@@ -300,19 +299,22 @@ class TopicReader:
     async def _decode(self, sink: RecordSink, record: Record, patience: float) -> BaseMsgType | None:
         """Decode; None for a record of another index."""
         schema_id = schema_id_of(record.value)
-        schema = self._schemas.get(schema_id)
-        if schema is None:
-            schema = self._schemas[schema_id] = await self._look_up(schema_id, patience)
+        schema = self._registry.known_schema(schema_id)
+        if schema is None or not sink.codec.is_of_topic(schema):
+            schema = await self._look_up(schema_id, patience, sink.codec)
         fields: dict[str, Any] = sink.codec.decode(record.value, schema)
         if self._index != 0 and fields.get("salIndex", self._index) != self._index:
             return None
         fields["private_rcvStamp"] = current_tai()
         return sink.DataType(**fields)
 
-    async def _look_up(self, schema_id: int, patience: float) -> ParsedSchema:
+    async def _look_up(self, schema_id: int, patience: float, codec: TopicCodec) -> ParsedSchema:
         try:
             async with asyncio.timeout(patience):
-                return await self._registry.schema(schema_id)
+                schema = await self._registry.schema(schema_id)
+                # The registry may have become another one, where this id means something else.
+                is_stale = not codec.is_of_topic(schema)
+                return await self._registry.schema_anew(schema_id) if is_stale else schema
         except TimeoutError:
             raise RegistryError(f"no answer about schema {schema_id} within {patience:g} s") from None
 

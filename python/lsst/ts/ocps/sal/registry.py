@@ -3,6 +3,7 @@
 import asyncio
 import json
 from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from typing_extensions import override
@@ -12,12 +13,17 @@ from .errors import SchemaNotFoundError
 from .settings import MEMORY_SCHEME, SalSettings
 
 __all__ = [
+    "MAX_EARLIER",
     "MemorySchemaRegistry",
     "RegisteredSchema",
     "SchemaRegistry",
     "create_registry",
     "normalise",
 ]
+
+
+MAX_EARLIER = 50
+"""So many earlier versions of a subject are looked at."""
 
 
 class RegisteredSchema(NamedTuple):
@@ -30,7 +36,8 @@ class RegisteredSchema(NamedTuple):
 class SchemaRegistry(ABC):
     """The registry as the runtime uses it; made by `create_registry`.
 
-    Ids and schemas never change, so they are kept for the life of the object.
+    Ids and schemas never change, so what was read is kept, until `forget_schemas` is called because the
+    registry has become another one.
     """
 
     @abstractmethod
@@ -71,6 +78,31 @@ class SchemaRegistry(ABC):
         """
 
     @abstractmethod
+    def known_schema(self, schema_id: int) -> ParsedSchema | None:
+        """The schema of an id if it was read before, so that a record has nothing to wait for.
+
+        Parameters
+        ----------
+        schema_id
+            The id in a record's value.
+        """
+
+    @abstractmethod
+    async def schema_anew(self, schema_id: int) -> ParsedSchema:
+        """The same, but the registry is asked unless that was done only some seconds ago.
+
+        Parameters
+        ----------
+        schema_id
+            The id in a record's value, whose schema cannot be the right one.
+
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.RegistryError
+            As for `schema`.
+        """
+
+    @abstractmethod
     async def latest(self, subject: str) -> RegisteredSchema | None:
         """The newest schema of a subject, or None if the subject does not exist. Not kept.
 
@@ -84,6 +116,27 @@ class SchemaRegistry(ABC):
         ~lsst.ts.ocps.sal.errors.RegistryError
             If the registry is not reachable in time, or answers nonsense.
         """
+
+    @abstractmethod
+    def earlier(self, subject: str) -> AsyncGenerator[RegisteredSchema, None]:
+        """The schemas that a subject had before its newest one, the newest of them first.
+
+        Each is read when it is asked for, and at most `MAX_EARLIER` of them are given.
+
+        Parameters
+        ----------
+        subject
+            Name of the subject.
+
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.RegistryError
+            If the registry is not reachable in time, or answers nonsense.
+        """
+
+    @abstractmethod
+    def forget_schemas(self) -> None:
+        """Read every schema anew when its id is met again."""
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -156,6 +209,15 @@ class MemorySchemaRegistry(SchemaRegistry):
         return self._parsed[schema_id]
 
     @override
+    def known_schema(self, schema_id: int) -> ParsedSchema | None:
+        return self._parsed.get(schema_id)
+
+    @override
+    async def schema_anew(self, schema_id: int) -> ParsedSchema:
+        self._parsed.pop(schema_id, None)
+        return await self.schema(schema_id)
+
+    @override
     async def latest(self, subject: str) -> RegisteredSchema | None:
         await asyncio.sleep(0)
         versions = self._store.versions.get(subject)
@@ -164,8 +226,25 @@ class MemorySchemaRegistry(SchemaRegistry):
         return RegisteredSchema(versions[-1], self._store.texts[versions[-1]])
 
     @override
+    async def earlier(self, subject: str) -> AsyncGenerator[RegisteredSchema, None]:
+        for schema_id in self._store.versions.get(subject, [])[-2 : -2 - MAX_EARLIER : -1]:
+            await asyncio.sleep(0)
+            yield RegisteredSchema(schema_id, self._store.texts[schema_id])
+
+    @override
+    def forget_schemas(self) -> None:
+        self._parsed.clear()
+
+    @override
     async def aclose(self) -> None:
         pass
+
+    @staticmethod
+    def swap(name: str) -> None:
+        """Let the registries of a name hold nothing from now on, as if another one had taken their place."""
+        store = _STORES.setdefault(name, _MemoryStore())
+        for content in (store.texts, store.ids, store.versions):
+            content.clear()
 
 
 def create_registry(settings: SalSettings) -> SchemaRegistry:

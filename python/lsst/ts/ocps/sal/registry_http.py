@@ -5,6 +5,7 @@ import json
 import logging
 import ssl
 import time
+from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from lsst.ts.ocps.aio.retry import retry
 
 from .avro import ParsedSchema, parse_schema
 from .errors import DecodeError, RegistryError, SchemaNotFoundError, SchemaRefusedError
-from .registry import RegisteredSchema, SchemaRegistry
+from .registry import MAX_EARLIER, RegisteredSchema, SchemaRegistry
 
 __all__ = ["HttpSchemaRegistry"]
 
@@ -70,10 +71,12 @@ class HttpSchemaRegistry(SchemaRegistry):
         self._log = log or logging.getLogger(__name__)
         self._client: httpx.AsyncClient | None = None
         self._client_lock = asyncio.Lock()
-        self._registered: dict[tuple[str, str], int] = {}
         self._schemas: dict[int, ParsedSchema] = {}
         self._failures: dict[int, _Failure] = {}
         """Ids that could not be had."""
+
+        self._ask_anew_after: dict[int, float] = {}
+        """When the schema of an id may be asked for anew (monotonic s); only of ids that were known."""
 
         self._outage: _Failure | None = None
         """Set while the registry does not answer: readers then do not wait for it again and again."""
@@ -82,15 +85,12 @@ class HttpSchemaRegistry(SchemaRegistry):
 
     @override
     async def register(self, subject: str, schema_text: str) -> int:
-        key = (subject, schema_text)
-        if key not in self._registered:
-            path = f"/subjects/{quote(subject, safe='')}/versions?normalize=False"
-            body = {"schema": schema_text, "schemaType": "AVRO", "references": []}
-            answer = await self._ask("POST", path, f"register the schema of {subject}", body)
-            if answer is None:
-                raise RegistryError(f"schema registry {self._url}: POST {path} is unknown there (404)")
-            self._registered[key] = self._get_int(answer, "id", path)
-        return self._registered[key]
+        path = f"/subjects/{quote(subject, safe='')}/versions?normalize=False"
+        body = {"schema": schema_text, "schemaType": "AVRO", "references": []}
+        answer = await self._ask("POST", path, f"register the schema of {subject}", body)
+        if answer is None:
+            raise RegistryError(f"schema registry {self._url}: POST {path} is unknown there (404)")
+        return self._get_int(answer, "id", path)
 
     @override
     async def schema(self, schema_id: int) -> ParsedSchema:
@@ -100,6 +100,18 @@ class HttpSchemaRegistry(SchemaRegistry):
             if schema_id not in self._schemas:
                 await self._load(schema_id)
         return self._schemas[schema_id]
+
+    @override
+    def known_schema(self, schema_id: int) -> ParsedSchema | None:
+        return self._schemas.get(schema_id)
+
+    @override
+    async def schema_anew(self, schema_id: int) -> ParsedSchema:
+        now = time.monotonic()
+        if now >= self._ask_anew_after.get(schema_id, 0.0):
+            self._ask_anew_after[schema_id] = now + _ASK_AGAIN_AFTER
+            self._schemas.pop(schema_id, None)
+        return await self.schema(schema_id)
 
     async def _load(self, schema_id: int) -> None:
         for failure in (self._outage, self._failures.get(schema_id)):
@@ -132,11 +144,30 @@ class HttpSchemaRegistry(SchemaRegistry):
 
     @override
     async def latest(self, subject: str) -> RegisteredSchema | None:
-        path = f"/subjects/{quote(subject, safe='')}/versions/latest"
-        answer = await self._ask("GET", path, f"read the latest schema of {subject}")
+        return await self._read_version(subject, "latest")
+
+    async def _read_version(self, subject: str, version: int | str) -> RegisteredSchema | None:
+        path = f"/subjects/{quote(subject, safe='')}/versions/{version}"
+        answer = await self._ask("GET", path, f"read the schema of {subject}, version {version},")
         if answer is None:
             return None
         return RegisteredSchema(self._get_int(answer, "id", path), self._get_text(answer, "schema", path))
+
+    @override
+    async def earlier(self, subject: str) -> AsyncGenerator[RegisteredSchema, None]:
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        numbers = await self._ask("GET", path, f"list the versions of {subject}") or []
+        if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
+            raise RegistryError(f"schema registry {self._url}: {path}: no list of versions: {numbers!r:.200}")
+        for number in sorted(numbers)[-2 : -2 - MAX_EARLIER : -1]:
+            version = await self._read_version(subject, number)
+            if version is not None:
+                yield version
+
+    @override
+    def forget_schemas(self) -> None:
+        self._schemas.clear()
+        self._failures.clear()
 
     @override
     async def aclose(self) -> None:

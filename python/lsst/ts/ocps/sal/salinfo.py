@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 
-from .adoption import WriteSchema, settle_schema
+from .adoption import WriteSchema, settle_schemas
 from .broker.base import Broker, TopicSpec
 from .domain import Connection, Domain
 from .interface import TopicInfo, TopicKind
@@ -123,6 +123,9 @@ class SalInfo(ComponentNames):
         self._closer: asyncio.Task[None] | None = None
         self._death: BaseException | None = None
         self._connection: Connection | None = None
+        self._settled: dict[str, WriteSchema] = {}
+        """Under which schemas the topics are written, by attribute name."""
+
         domain.salinfo_set.add(self)
 
     # Topics
@@ -293,17 +296,22 @@ class SalInfo(ComponentNames):
         Raises
         ------
         ~lsst.ts.ocps.sal.errors.RegistryError
-            If the registry is not reachable, or refuses a schema.
+            If the registry is not reachable, or refuses a schema; the topics that it concerns go on as they
+            were, the others are settled.
         """
         assert self._connection is not None  # noqa: S101 (set by start)
-        registry = self._connection.registry
         writers: Sequence[WriterTopic] = list(self.writers.values())
-        subname = self.settings.topic_subname
-        schemas = await run_together(
-            *(settle_schema(registry, writer.topic_info, subname, log=self.log) for writer in writers)
-        )
-        for writer, schema in zip(writers, schemas, strict=True):
-            writer.use_schema(schema)
+        try:
+            await settle_schemas(
+                self._connection.registry,
+                [writer.topic_info for writer in writers],
+                self.settings.topic_subname,
+                self._settled,
+                log=self.log,
+            )
+        finally:
+            for name, schema in self._settled.items():
+                self.writers[name].use_schema(schema)
 
     async def _start_reading(self, broker: Broker, connection: Connection) -> None:
         subname = self.settings.topic_subname

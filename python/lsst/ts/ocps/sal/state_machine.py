@@ -11,7 +11,10 @@ from .enums import State
 from .errors import ExpectedError, RegistryError
 from .states import TRANSITIONS
 
-__all__ = ["StateMachine"]
+__all__ = ["SCHEMA_PATIENCE", "StateMachine"]
+
+SCHEMA_PATIENCE = 5.0
+"""How long the command ``start`` waits for the schema registry (s); what comes later is used later."""
 
 
 class StateMachine(Controller):
@@ -185,8 +188,12 @@ class StateMachine(Controller):
 
     async def do_start(self, data: BaseMsgType) -> None:
         """STANDBY to DISABLED."""
+        # At the start of the process they have just been settled.
+        if self._summary_state is State.STANDBY and self.start_task.done():
+            settling = self._tasks.start(self._settle_schemas_again(), name="schemas")
+            # The new state is told under the new schemas, unless the registry lets us wait.
+            await asyncio.wait([settling], timeout=SCHEMA_PATIENCE)
         await self._do_change_state(data, "start")
-        _ = self._tasks.start(self._settle_schemas_again(), name="schemas")
 
     async def do_enable(self, data: BaseMsgType) -> None:
         """DISABLED to ENABLED."""
