@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from lsst.ts.ocps.salobj import Domain, Remote, State, set_summary_state
 from support.stack import ProcessStack
 
-__all__ = ["Figures", "describe_machine", "measure_all"]
+__all__ = ["BareBroker", "Figures", "describe_machine", "measure_all"]
 
 LONG_ENOUGH = 0.7
 """Jobs whose end is measured last longer (s) than the half second that lies between first and final ack."""
@@ -49,22 +49,49 @@ def describe_machine() -> str:
     )
 
 
+class BareBroker:
+    """One record through the broker and back with bare aiokafka: the floor of everything else.
+
+    Parameters
+    ----------
+    producer, consumer
+        Started; the consumer has been assigned the topic.
+    topic
+        Name of the topic.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, topic: str) -> None:
+        self._producer = producer
+        self._consumer = consumer
+        self._topic = topic
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, address: str, topic: str) -> AsyncIterator["BareBroker"]:
+        """Create the topic and connect."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=address)
+        await admin.start()
+        await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
+        await admin.close()
+        producer = AIOKafkaProducer(bootstrap_servers=address, acks="all", enable_idempotence=True)
+        consumer = AIOKafkaConsumer(bootstrap_servers=address)
+        async with producer, consumer:
+            consumer.assign([TopicPartition(topic, 0)])
+            await consumer.seek_to_end()
+            yield cls(producer, consumer, topic)
+
+    async def send_and_receive(self) -> None:
+        """One round trip."""
+        await self._producer.send_and_wait(self._topic, b"x" * 500)
+        await self._consumer.getone()
+
+
 async def measure_bare_broker(figures: Figures, address: str, n: int) -> None:
-    """Round trip of one record through the broker with bare aiokafka: the floor of everything else."""
-    topic = "bench.bare"
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
-    await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=address, acks="all", enable_idempotence=True)
-    consumer = AIOKafkaConsumer(bootstrap_servers=address)
-    async with producer, consumer:
-        consumer.assign([TopicPartition(topic, 0)])
-        await consumer.seek_to_end()
+    """Round trips of single records with nothing else going on."""
+    async with BareBroker.connect(address, "bench.bare") as bare:
         for _ in range(n):
             begin = time.perf_counter()
-            await producer.send_and_wait(topic, b"x" * 500)
-            await consumer.getone()
+            await bare.send_and_receive()
             figures.add("bare produce and consume", 1e3 * (time.perf_counter() - begin))
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerClosed
+from aiokafka.partitioner import DefaultPartitioner
 
+from lsst.ts.ocps.sal.broker.kafka import choose_partition
 from lsst.ts.ocps.sal.broker.kafka_producer import KafkaWriter
 from lsst.ts.ocps.sal.errors import BrokerError
 
@@ -137,3 +139,28 @@ async def test_a_closed_writer_refuses() -> None:
     await writer.aclose(timeout=1)
     with pytest.raises(BrokerError, match="not connected to Kafka here"):
         await writer.send(TOPIC, key=b"k", value=b"1")
+
+
+async def test_an_answer_that_comes_after_its_sender_gave_up_disturbs_nobody() -> None:
+    writer, producers = await make_writer()
+    given_up, kept = send(writer, b"1", b"2")
+    await wait_for(lambda: producers[0].values() == [b"1", b"2"])
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    producers[0].store(b"2")
+    await kept
+    (last,) = send(writer, b"3")
+    await wait_for(lambda: b"3" in producers[0].values())
+    producers[0].store(b"3")
+    await last
+    assert len(producers) == 1
+    await writer.aclose(timeout=1)
+
+
+@pytest.mark.parametrize("num_partitions", [1, 2, 7])
+async def test_keys_go_to_the_partitions_that_other_producers_choose(num_partitions: int) -> None:
+    partitions = list(range(num_partitions))
+    for number in range(50):
+        key = f'{{ "name": "Test", "index": {number}, "topic": "logevent_x" }}'.encode()
+        theirs = DefaultPartitioner()(key, partitions, partitions)
+        assert choose_partition(key, partitions, partitions) == theirs

@@ -21,7 +21,7 @@ from .kafka_pacing import pace_fetches
 from .kafka_producer import KafkaWriter
 from .kafka_reader import KafkaReader
 
-__all__ = ["KafkaBroker"]
+__all__ = ["KafkaBroker", "choose_partition"]
 
 _FETCH_WAIT = 0.1
 """A broker with nothing new answers after this time (s). It answers at once when a record arrives; the limit
@@ -137,7 +137,7 @@ class KafkaBroker(Broker):
             acks="all",
             linger_ms=0,
             max_batch_size=_MAX_BATCH_SIZE,
-            partitioner=_choose_partition,
+            partitioner=choose_partition,
         )
 
     def _make_consumer(self) -> AIOKafkaConsumer:
@@ -153,8 +153,16 @@ class KafkaBroker(Broker):
         return consumer
 
 
-def _choose_partition(key: bytes, all_partitions: list[int], available: list[int]) -> int:
-    """As aiokafka does, but without hashing the key where there is no choice: nearly everywhere in SAL."""
+def choose_partition(key: bytes, all_partitions: list[int], available: list[int]) -> int:
+    """Choose as aiokafka does, without hashing the key where there is no choice: nearly everywhere in SAL.
+
+    Parameters
+    ----------
+    key
+        The key of a record.
+    all_partitions, available
+        Numbers of the partitions of its topic, and of those that have leaders.
+    """
     if len(all_partitions) == 1:
         return all_partitions[0]
     chosen: int = _hash_to_partition(key, all_partitions, available)

@@ -5,6 +5,7 @@ consumer that asks again at once keeps a processor busy, the broker's too.
 """
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -13,12 +14,12 @@ from aiokafka.protocol.fetch import FetchRequest
 
 __all__ = ["pace_fetches"]
 
-_BUSY_PAUSE = 0.001
-_IDLE_PAUSE = 0.004
-"""Pause after an empty answer that came early (s): shortly after records have arrived, and else."""
+_PAUSES = ((0.01, 0.0), (0.05, 0.001))
+"""Time since the last record (s), and up to it the pause after an empty answer that came early (s): an answer
+to what has just been written comes soon."""
 
-_BUSY_TIME = 0.05
-"""How long a reader counts as busy after its last record (s)."""
+_IDLE_PAUSE = 0.004
+"""That pause when nothing has come for longer (s)."""
 
 
 def pace_fetches(consumer: AIOKafkaConsumer, *, max_wait: float) -> None:
@@ -33,7 +34,7 @@ def pace_fetches(consumer: AIOKafkaConsumer, *, max_wait: float) -> None:
     """
     client = consumer._client  # noqa: SLF001 (aiokafka has no setting for it; its version is pinned)
     send = client.send
-    last_record = -_BUSY_TIME
+    last_record = -math.inf
 
     async def send_and_pause(node_id: int, request: Any, **options: Any) -> Any:
         nonlocal last_record
@@ -44,10 +45,14 @@ def pace_fetches(consumer: AIOKafkaConsumer, *, max_wait: float) -> None:
             if not _is_empty(response):
                 last_record = now
             elif now - begin < max_wait / 2:
-                await asyncio.sleep(_BUSY_PAUSE if now - last_record < _BUSY_TIME else _IDLE_PAUSE)
+                await asyncio.sleep(_choose_pause(now - last_record))
         return response
 
     client.send = send_and_pause
+
+
+def _choose_pause(since_record: float) -> float:
+    return next((pause for limit, pause in _PAUSES if since_record < limit), _IDLE_PAUSE)
 
 
 def _is_empty(response: Any) -> bool:

@@ -147,7 +147,9 @@ class KafkaWriter:
         """
         if self._producer is None:
             raise BrokerError(f"not connected to Kafka {self._address}")
-        lane = self._lanes.setdefault(topic, _Lane(self._producer))
+        lane = self._lanes.get(topic)
+        if lane is None:
+            lane = self._lanes[topic] = _Lane(self._producer)
         deadline = Deadline(f"write to {topic} at Kafka {self._address}", self._timeout)
         deliveries: list[_Delivery] = []
         try:
