@@ -152,7 +152,7 @@ class ConfigurableCsc(BaseCsc, ABC):
     ) -> SimpleNamespace:
         """Read files one over the other and validate the result; blocking.
 
-        See `~lsst.ts.ocps.sal.configuration.read_config_files`.
+        See ``lsst.ts.ocps.sal.configuration.read_config_files``.
         """
         return read_config_files(config_validator, Path(config_dir), files_to_read, git_hash)
 

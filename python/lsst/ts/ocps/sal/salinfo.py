@@ -291,7 +291,7 @@ class SalInfo(ComponentNames):
         )
 
     async def settle_schemas(self) -> None:
-        """Adopt or register the schema of every written topic (see `adoption`).
+        """Adopt or register the schema of every written topic (see ``adoption``).
 
         Raises
         ------

@@ -8,7 +8,7 @@ __all__ = ["ControllerEvent", "ControllerTelemetry"]
 
 
 class ControllerEvent(WriteTopic):
-    """An event; `set_write` writes it only if a value has changed.
+    """An event; ``set_write`` writes it only if a value has changed.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class ControllerEvent(WriteTopic):
 
 
 class ControllerTelemetry(WriteTopic):
-    """A telemetry topic; `set_write` always writes it.
+    """A telemetry topic; ``set_write`` always writes it.
 
     Parameters
     ----------

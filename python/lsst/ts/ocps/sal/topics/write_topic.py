@@ -48,7 +48,7 @@ class WriteTopic(BaseTopic):
     attr_name
         Name of the topic with its prefix.
     default_force_output
-        Whether `set_write` writes what has not changed.
+        Whether ``set_write`` writes what has not changed.
     is_perishable
         Whether a record that cannot be delivered at once is worthless.
 
@@ -71,7 +71,7 @@ class WriteTopic(BaseTopic):
         super().__init__(salinfo, attr_name)
         self.default_force_output = default_force_output
         self.has_data = False
-        """Whether `set` or `set_write` has ever been called."""
+        """Whether ``set`` or ``set_write`` has ever been called."""
 
         self._data = self.DataType()
         self._is_perishable = is_perishable
