@@ -5,16 +5,15 @@ thread is free becomes one transaction, so that fifty runs that change at once c
 """
 
 import asyncio
-import queue
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+
+from lsst.ts.ocps.aio.batches import BatchThread
 
 from .errors import LedgerDamagedError, LedgerError
 from .ledger_file import LedgerLock, check_file_system, map_sqlite_error, open_database
@@ -23,9 +22,6 @@ from .records import RECORD, CommandKey, RunRecord
 __all__ = ["Ledger"]
 
 T = TypeVar("T")
-
-_MAX_BATCH = 256
-"""So many statements at most become one transaction, so that none waits long for the others."""
 
 _INSERT = """
 INSERT INTO runs (run_id, identity, origin, seq_num, snd_stamp, payload, step, job_id, outcome, accepted_at,
@@ -39,12 +35,6 @@ UPDATE runs SET step = :step, job_id = :job_id, outcome = :outcome, record = :re
                 ended_at = coalesce(ended_at, :ended_at)
 WHERE run_id = :run_id
 """
-
-
-@dataclass(frozen=True, slots=True)
-class _Statement:
-    call: Callable[[sqlite3.Connection], Any]
-    future: "asyncio.Future[Any]"
 
 
 def _to_row(record: RunRecord) -> dict[str, Any]:
@@ -96,12 +86,13 @@ class Ledger:
         self._path = path
         self._lock = lock
         self._connection = connection
-        self._loop = asyncio.get_running_loop()
-        self._waiting: queue.SimpleQueue[_Statement | None] = queue.SimpleQueue()
-        self._closed = False
         self._has_failed = False
-        self._thread = threading.Thread(target=self._work, name=f"ledger:{path.name}", daemon=True)
-        self._thread.start()
+        self._thread: BatchThread[sqlite3.Connection] = BatchThread(
+            f"ledger:{path.name}",
+            self._transact,
+            finish=self._give_back,
+            make_closed_error=lambda: LedgerError(f"ledger {path} is closed"),
+        )
 
     @classmethod
     async def open(cls, folder: Path, index: int) -> "Ledger":
@@ -234,18 +225,10 @@ class Ledger:
 
     async def aclose(self) -> None:
         """Finish what was asked for, then give the ledger back."""
-        if not self._closed:
-            self._closed = True
-            self._waiting.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await self._thread.aclose()
 
     def _submit(self, call: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
-        future: asyncio.Future[T] = self._loop.create_future()
-        if self._closed:
-            future.set_exception(LedgerError(f"ledger {self._path} is closed"))
-        else:
-            self._waiting.put(_Statement(call, future))
-        return future
+        return self._thread.submit(call)
 
     def _parse(self, text: str) -> RunRecord:
         try:
@@ -255,46 +238,26 @@ class Ledger:
 
     # What follows runs in the ledger's thread.
 
-    def _work(self) -> None:
-        try:
-            while (first := self._waiting.get()) is not None:
-                batch, goes_on = self._collect(first)
-                answers = self._transact(batch)
-                self._loop.call_soon_threadsafe(_deliver, list(zip(batch, answers, strict=True)))
-                if not goes_on:
-                    break
-        finally:
-            self._connection.close()
-            self._lock.release()
+    def _give_back(self) -> None:
+        self._connection.close()
+        self._lock.release()
 
-    def _collect(self, first: _Statement) -> tuple[list[_Statement], bool]:
-        batch = [first]
-        while len(batch) < _MAX_BATCH:
-            try:
-                statement = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if statement is None:
-                return batch, False
-            batch.append(statement)
-        return batch, True
-
-    def _transact(self, batch: list[_Statement]) -> list[object]:
+    def _transact(self, calls: Sequence[Callable[[sqlite3.Connection], Any]]) -> Sequence[object]:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            answers = [self._run(statement) for statement in batch]
+            outcomes = [self._run(call) for call in calls]
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._has_failed = True
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            return [map_sqlite_error(self._path, error)] * len(batch)
-        return answers
+            return [map_sqlite_error(self._path, error)] * len(calls)
+        return outcomes
 
-    def _run(self, statement: _Statement) -> object:
+    def _run(self, call: Callable[[sqlite3.Connection], Any]) -> object:
         # An error of SQLite ends the whole transaction; any other is the answer to its caller alone.
         try:
-            return statement.call(self._connection)
+            return call(self._connection)
         except sqlite3.Error:
             raise
         except Exception as error:  # noqa: BLE001 (it is raised where the answer is awaited)
@@ -307,13 +270,3 @@ def _select_command(connection: sqlite3.Connection, key: CommandKey) -> str | No
         (key.identity, key.origin, key.seq_num, key.snd_stamp),
     ).fetchone()
     return None if row is None else row[0]
-
-
-def _deliver(answers: list[tuple[_Statement, object]]) -> None:
-    for statement, answer in answers:
-        if statement.future.done():
-            continue
-        if isinstance(answer, Exception):
-            statement.future.set_exception(answer)
-        else:
-            statement.future.set_result(answer)

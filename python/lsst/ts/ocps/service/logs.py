@@ -47,5 +47,3 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # One line per statement of aiosqlite helps nobody.
-    logging.getLogger("aiosqlite").setLevel(logging.WARNING)

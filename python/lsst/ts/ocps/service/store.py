@@ -1,21 +1,17 @@
 """The jobs in the database: the truth. Phases change here and nowhere else."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lsst.ts.ocps.uws.jobs import ErrorSummary, JobRef
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase, may_change
 
-from .database import open_engines
-from .errors import StoreError
+from .database import Database
 from .schema import StoredJob, StoredResult, job_from_row, jobs, metadata, row_from_job
 from .watch import PhaseWatch
 
@@ -30,8 +26,17 @@ _REF_COLUMNS = (
     jobs.c.creation_time,
 )
 
-# The statement that is executed most often is built once.
-_FIND = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("job_id"))
+# Statements are built once; what an update sets comes with the values that it is executed with.
+_ADD = sa.insert(jobs)
+_FIND = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("which"))
+_UPDATE = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("which")).returning(jobs)
+_UPDATE_IN_PHASE = _UPDATE.where(jobs.c.phase == sa.bindparam("old"))
+_UPDATE_SHOWN = _UPDATE.where(jobs.c.destroyed.is_(False))
+_CLAIM = _UPDATE_IN_PHASE.where(jobs.c.handed_over.is_(False))
+_FINAL = [phase.value for phase in FINAL]
+_SET_DURATION = _UPDATE.where(jobs.c.phase.not_in(_FINAL), jobs.c.handed_over.is_(False))
+_HIDE = _UPDATE_SHOWN.where(jobs.c.phase.in_(_FINAL))
+_REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +77,14 @@ class Store:
 
     Parameters
     ----------
-    writer, reader
-        Engines in autocommit mode; SQLite has one writer at a time.
+    database
+        Where they are.
     watch
         Told of every change of a phase, after it is durable.
     """
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, watch: PhaseWatch) -> None:
-        self._writer = writer
-        self._reader = reader
+    def __init__(self, database: Database, watch: PhaseWatch) -> None:
+        self._database = database
         self._watch = watch
 
     @classmethod
@@ -92,25 +96,15 @@ class Store:
         StoreError
             If it cannot be used.
         """
-        writer, reader = open_engines(path)
-        store = cls(writer, reader, watch)
-        try:
-            async with store._using(writer) as connection:
-                await connection.run_sync(metadata.create_all)
-        except StoreError:
-            await store.aclose()
-            raise
-        return store
+        return cls(await Database.open(path, metadata), watch)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._reader.dispose()
-        await self._writer.dispose()
+        await self._database.aclose()
 
     async def ping(self) -> None:
         """Raise `StoreError` if the database does not answer."""
-        async with self._using(self._reader) as connection:
-            await connection.execute(sa.select(sa.literal(1)))
+        await self._database.read(lambda connection: connection.execute(sa.select(sa.literal(1))).one())
 
     # Phase changes
 
@@ -120,9 +114,7 @@ class Store:
         """Compare and set; None if the job is not in phase ``old`` (any more)."""
         if not may_change(old, new):
             raise ValueError(f"job {job_id}: no job goes from {old} to {new}")
-        changed = await self._update(
-            sa.and_(jobs.c.job_id == job_id, jobs.c.phase == old.value), phase=new.value, **values
-        )
+        changed = await self._update(_UPDATE_IN_PHASE, job_id, old=old.value, phase=new.value, **values)
         if changed is not None:
             self._watch.publish(job_id, None if changed.destroyed else changed)
         return changed
@@ -156,21 +148,16 @@ class Store:
 
     async def add(self, stored: StoredJob) -> None:
         """Keep a new job."""
-        async with self._using(self._writer) as connection:
-            await connection.execute(sa.insert(jobs), row_from_job(stored))
+        row = row_from_job(stored)
+        await self._database.write(lambda connection: connection.execute(_ADD, row))
 
     async def claim(self, job_id: str) -> StoredJob | None:
         """Take a queued job for an executor, once; None if it is not there to be taken."""
-        condition = (
-            (jobs.c.job_id == job_id)
-            & (jobs.c.phase == ExecutionPhase.QUEUED.value)
-            & jobs.c.handed_over.is_(False)
-        )
-        return await self._update(condition, handed_over=True)
+        return await self._update(_CLAIM, job_id, old=ExecutionPhase.QUEUED.value, handed_over=True)
 
     async def set_native_id(self, job_id: str, native_id: str) -> None:
         """Keep what the executor calls the job."""
-        await self._update(jobs.c.job_id == job_id, native_id=native_id)
+        await self._update(_UPDATE, job_id, native_id=native_id)
 
     async def record_end(self, job_id: str, outcome: Outcome) -> StoredJob | None:
         """Note the end of the command of a job whose phase has been settled before."""
@@ -178,38 +165,33 @@ class Store:
         # When and why it ended was said when the phase was settled.
         for name in ("end_time", "error_message", "error_is_transient", "error_has_detail"):
             del columns[name]
-        return await self._update(jobs.c.job_id == job_id, handed_over=False, **columns)
+        return await self._update(_UPDATE, job_id, handed_over=False, **columns)
 
     async def set_parameters(self, job_id: str, pairs: Iterable[tuple[str, str]]) -> StoredJob | None:
         """Replace the parameters of a job; None if it is not PENDING."""
-        condition = (jobs.c.job_id == job_id) & (jobs.c.phase == ExecutionPhase.PENDING.value)
-        return await self._update(condition, parameters=[list(pair) for pair in pairs])
+        parameters = [list(pair) for pair in pairs]
+        return await self._update(
+            _UPDATE_IN_PHASE, job_id, old=ExecutionPhase.PENDING.value, parameters=parameters
+        )
 
     async def set_execution_duration(self, job_id: str, seconds: int) -> StoredJob | None:
         """Set the limit of the execution time; None if the command was handed over or the job has ended."""
-        condition = (
-            (jobs.c.job_id == job_id)
-            & jobs.c.phase.not_in([phase.value for phase in FINAL])
-            & jobs.c.handed_over.is_(False)
-        )
-        return await self._update(condition, execution_duration=seconds)
+        return await self._update(_SET_DURATION, job_id, execution_duration=seconds)
 
     async def set_destruction(self, job_id: str, time: datetime) -> StoredJob | None:
         """Set the time of destruction; None if there is no such job."""
-        return await self._update((jobs.c.job_id == job_id) & jobs.c.destroyed.is_(False), destruction=time)
+        return await self._update(_UPDATE_SHOWN, job_id, destruction=time)
 
     async def mark_destroyed(self, job_id: str) -> StoredJob | None:
         """Hide a job for good; None if it is not in a final phase, or is not there."""
-        condition = (jobs.c.job_id == job_id) & jobs.c.phase.in_([phase.value for phase in FINAL])
-        hidden = await self._update(condition & jobs.c.destroyed.is_(False), destroyed=True)
+        hidden = await self._update(_HIDE, job_id, destroyed=True)
         if hidden is not None:
             self._watch.publish(job_id, None)
         return hidden
 
     async def remove(self, job_id: str) -> None:
         """Forget a job altogether."""
-        async with self._using(self._writer) as connection:
-            await connection.execute(sa.delete(jobs).where(jobs.c.job_id == job_id))
+        await self._database.write(lambda connection: connection.execute(_REMOVE, {"which": job_id}))
 
     # Reading
 
@@ -220,9 +202,9 @@ class Store:
 
     async def find_any(self, job_id: str) -> StoredJob | None:
         """The job, also if it is destroyed and only its row is left."""
-        async with self._using(self._reader) as connection:
-            row = (await connection.execute(_FIND, {"job_id": job_id})).one_or_none()
-        return None if row is None else job_from_row(row)
+        return await self._database.read(
+            lambda connection: _read_job(connection.execute(_FIND, {"which": job_id}))
+        )
 
     async def list_jobs(self, wanted: JobFilter) -> Sequence[ListedJob]:
         """List jobs; newest first if ``wanted.last`` is given, else oldest first."""
@@ -240,9 +222,9 @@ class Store:
             query = query.order_by(jobs.c.creation_time, jobs.c.job_id)
         else:
             query = query.order_by(jobs.c.creation_time.desc(), jobs.c.job_id.desc()).limit(wanted.last)
-        async with self._using(self._reader) as connection:
-            rows = (await connection.execute(query)).all()
-        return [_listed(row) for row in rows]
+        return await self._database.read(
+            lambda connection: [_listed(row) for row in connection.execute(query)]
+        )
 
     async def list_queued(self) -> Sequence[StoredJob]:
         """The jobs that wait for an executor, in the order of their creation."""
@@ -264,31 +246,29 @@ class Store:
     async def next_destruction(self) -> datetime | None:
         """The earliest time of destruction there is."""
         query = sa.select(sa.func.min(jobs.c.destruction)).where(jobs.c.destroyed.is_(False))
-        async with self._using(self._reader) as connection:
-            time: datetime | None = (await connection.execute(query)).scalar_one()
+        time: datetime | None = await self._database.read(
+            lambda connection: connection.execute(query).scalar_one()
+        )
         return time
 
     # Helpers
 
-    async def _update(self, condition: sa.ColumnElement[bool], **values: Any) -> StoredJob | None:
-        statement = sa.update(jobs).where(condition).values(**values).returning(jobs)
-        async with self._using(self._writer) as connection:
-            row = (await connection.execute(statement)).one_or_none()
-        return None if row is None else job_from_row(row)
+    async def _update(self, statement: sa.Executable, job_id: str, **values: Any) -> StoredJob | None:
+        """Execute an update of one job; ``values`` are those of columns and of the statement's conditions."""
+        return await self._database.write(
+            lambda connection: _read_job(connection.execute(statement, {"which": job_id, **values}))
+        )
 
     async def _select(self, condition: sa.ColumnElement[bool]) -> list[StoredJob]:
         query = sa.select(jobs).where(condition).order_by(jobs.c.job_id)
-        async with self._using(self._reader) as connection:
-            rows = (await connection.execute(query)).all()
-        return [job_from_row(row) for row in rows]
+        return await self._database.read(
+            lambda connection: [job_from_row(row) for row in connection.execute(query)]
+        )
 
-    @asynccontextmanager
-    async def _using(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with engine.connect() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise StoreError(f"database {engine.url.database}: {error}") from error
+
+def _read_job(found: sa.CursorResult[Any]) -> StoredJob | None:
+    row = found.one_or_none()
+    return None if row is None else job_from_row(row)
 
 
 def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
