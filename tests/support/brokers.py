@@ -10,7 +10,7 @@ import sys
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from support.ports import free_port
 __all__ = [
     "APACHE_KINDS",
     "BROKER_KINDS",
+    "KAFKA_KINDS",
     "BrokerBench",
     "NoidaProcess",
     "end_process",
@@ -51,7 +52,9 @@ APACHE_KINDS = (
 )
 """Apache Kafka plain, and with SASL_SSL and SCRAM-SHA-512."""
 
-BROKER_KINDS = ("memory", "noida", *APACHE_KINDS)
+KAFKA_KINDS = ("noida", *APACHE_KINDS)
+
+BROKER_KINDS = ("memory", *KAFKA_KINDS)
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
@@ -92,6 +95,10 @@ class BrokerBench(ABC):
         """Write any record, tombstones and null keys included."""
 
     @abstractmethod
+    async def write_many(self, topic: str, values: Sequence[bytes | None]) -> None:
+        """Write any values, in large batches."""
+
+    @abstractmethod
     async def delete_before(self, partition: TopicPartition, offset: int) -> None:
         """Remove old records, as retention does; possibly more than asked for."""
 
@@ -106,6 +113,14 @@ class MemoryBench(BrokerBench):
         MemoryBroker(self._name).append(topic, key=key, value=value)
 
     @override
+    async def write_many(self, topic: str, values: Sequence[bytes | None]) -> None:
+        broker = MemoryBroker(self._name)
+        for number, value in enumerate(values):
+            broker.append(topic, key=b"many", value=value)
+            if number % 1000 == 0:
+                await asyncio.sleep(0)
+
+    @override
     async def delete_before(self, partition: TopicPartition, offset: int) -> None:
         MemoryBroker(self._name).truncate(partition, before=offset)
 
@@ -117,6 +132,22 @@ class KafkaBench(BrokerBench):
         await producer.start()
         try:
             await producer.send_and_wait(topic, key=key, value=value)
+        finally:
+            await producer.stop()
+
+    @override
+    async def write_many(self, topic: str, values: Sequence[bytes | None]) -> None:
+        options = await make_client_options(self.settings)
+        producer = AIOKafkaProducer(**options, max_batch_size=500_000)
+        await producer.start()
+        try:
+            batch = producer.create_batch()
+            for value in values:
+                if batch.append(key=b"many", value=value, timestamp=None) is None:
+                    await (await producer.send_batch(batch, topic, partition=0))
+                    batch = producer.create_batch()
+                    batch.append(key=b"many", value=value, timestamp=None)
+            await (await producer.send_batch(batch, topic, partition=0))
         finally:
             await producer.stop()
 
@@ -291,6 +322,14 @@ def apache_secure_bench(secure_process: SecureKafka, registry_url: str) -> Broke
 @pytest.fixture(params=BROKER_KINDS)
 def broker_bench(request: pytest.FixtureRequest) -> BrokerBench:
     """One after another a bench of each kind."""
+    bench = request.getfixturevalue(f"{request.param}_bench")
+    assert isinstance(bench, BrokerBench)
+    return bench
+
+
+@pytest.fixture(params=KAFKA_KINDS)
+def kafka_bench(request: pytest.FixtureRequest) -> BrokerBench:
+    """One after another a bench of each kind of real broker."""
     bench = request.getfixturevalue(f"{request.param}_bench")
     assert isinstance(bench, BrokerBench)
     return bench

@@ -118,6 +118,16 @@ def memory_environment(
 
 
 @pytest.fixture
+def kafka_environment(
+    kafka_bench: BrokerBench, monkeypatch: pytest.MonkeyPatch, test_logger: logging.Logger
+) -> SalSettings:
+    """Settings for a real broker of each kind, put into the environment."""
+    for name, value in make_environment(kafka_bench.settings).items():
+        monkeypatch.setenv(name, value)
+    return kafka_bench.settings
+
+
+@pytest.fixture
 def bench(broker_bench: BrokerBench, sal_environment: SalSettings) -> BrokerBench:
     """A broker of each kind whose settings are in the environment."""
     return broker_bench

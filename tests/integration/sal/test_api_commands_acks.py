@@ -1,7 +1,6 @@
 """Acknowledgements of commands between a Controller and a Remote, on a broker of each kind."""
 
 import asyncio
-from contextlib import nullcontext
 from types import SimpleNamespace
 from unittest.mock import AsyncMock
 
@@ -170,50 +169,6 @@ async def test_the_first_acknowledgement_and_the_next_ones_can_be_had_one_by_one
             RuntimeError, match=f"private_seqNum={first.private_seqNum} is unknown or finished"
         ):
             await remote.cmd_wait.next_ackcmd(first, timeout=WAIT)
-
-
-@pytest.mark.parametrize("fails", [False, True])
-async def test_a_final_acknowledgement_that_came_between_two_calls_is_not_lost(
-    sal_environment: SalSettings, fails: bool
-) -> None:
-    async with open_pair() as (controller, remote):
-
-        async def callback(data: BaseMsgType) -> None:
-            await controller.cmd_wait.ack_in_progress(data, timeout=WAIT)
-            if fails:
-                raise ExpectedError("quick")
-
-        controller.cmd_wait.callback = callback
-        first = await remote.cmd_wait.start(timeout=WAIT, wait_done=False)
-        # This command is sent after the end of the other one, so that the acknowledgement of that has come.
-        controller.cmd_fault.callback = callback
-        with assertRaisesAckError() if fails else nullcontext():
-            await remote.cmd_fault.start(timeout=WAIT)
-        if fails:
-            with assertRaisesAckError(ack=SalRetCode.CMD_FAILED, result_contains="quick"):
-                await remote.cmd_wait.next_ackcmd(first, timeout=0.01)
-        else:
-            assert (await remote.cmd_wait.next_ackcmd(first, timeout=0.01)).ack == SalRetCode.CMD_COMPLETE
-
-
-async def test_acknowledgements_that_nobody_waited_for_are_kept_in_order(
-    sal_environment: SalSettings,
-) -> None:
-    async with open_pair() as (controller, remote):
-
-        async def callback(data: BaseMsgType) -> None:
-            for number in range(4):
-                await controller.cmd_wait.ack_in_progress(data, timeout=WAIT, result=str(number))
-
-        controller.cmd_wait.callback = callback
-        ackcmd = await remote.cmd_wait.start(timeout=WAIT, wait_done=False)
-        results = [ackcmd.result]
-        # The second one is sent when the first one has ended, so that all its acknowledgements have come.
-        await remote.cmd_wait.start(timeout=WAIT)
-        while ackcmd.ack == SalRetCode.CMD_INPROGRESS:
-            ackcmd = await remote.cmd_wait.next_ackcmd(ackcmd, timeout=WAIT, wait_done=False)
-            results.append(ackcmd.result)
-        assert results == ["0", "1", "2", "3", "Done"]
 
 
 async def test_a_failure_is_raised_without_waiting_for_the_end_too(sal_environment: SalSettings) -> None:

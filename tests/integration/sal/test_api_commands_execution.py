@@ -9,14 +9,11 @@ from lsst.ts.ocps.sal.controller import Controller
 from lsst.ts.ocps.sal.data_type import BaseMsgType
 from lsst.ts.ocps.sal.domain import Domain
 from lsst.ts.ocps.sal.enums import SalRetCode
-from lsst.ts.ocps.sal.errors import AckError, AckTimeoutError
+from lsst.ts.ocps.sal.errors import AckTimeoutError
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.settings import SalSettings
-from lsst.ts.ocps.sal.tai import current_tai
 from lsst.ts.ocps.sal.testing import assertRaisesAckError
-from support.brokers import BrokerBench
 from support.sal_fixtures import WAIT, open_pair, until
-from support.sal_log import read_log, read_samples
 
 pytestmark = pytest.mark.asyncio
 
@@ -41,123 +38,6 @@ async def test_commands_of_a_topic_run_one_by_one_unless_all_at_once_is_asked_fo
             most = 0
             await asyncio.gather(*(remote.cmd_wait.set_start(duration=1, timeout=WAIT) for _ in range(5)))
             assert most == expected
-
-
-async def test_a_burst_of_commands_loses_none(sal_environment: SalSettings) -> None:
-    async with open_pair() as (controller, remote):
-        seen: list[int] = []
-
-        async def callback(data: BaseMsgType) -> None:
-            seen.append(data.int0)
-
-        controller.cmd_setScalars.callback = callback
-        acks = await asyncio.gather(
-            *(remote.cmd_setScalars.set_start(int0=n, timeout=60) for n in range(1000))
-        )
-        assert seen == list(range(1000))
-        assert {ackcmd.ack for ackcmd in acks} == {SalRetCode.CMD_COMPLETE}
-
-
-async def test_too_many_waiting_commands_are_refused_with_an_acknowledgement(
-    sal_environment: SalSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_pair() as (controller, remote):
-        gate = asyncio.Event()
-
-        async def callback(data: BaseMsgType) -> None:
-            await gate.wait()
-
-        controller.cmd_wait.callback = callback
-        monkeypatch.setattr(controller.cmd_wait, "queue_len", 3)
-        tasks = [asyncio.create_task(remote.cmd_wait.set_start(duration=1, timeout=WAIT)) for _ in range(10)]
-        refused, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION, timeout=WAIT)
-        assert refused
-        gate.set()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        failures = [each for each in outcomes if isinstance(each, AckError)]
-        assert failures
-        assert len(failures) < 10
-        assert all("commands are waiting already" in each.ackcmd.result for each in failures)
-
-
-async def test_commands_from_before_the_start_are_never_executed(sal_environment: SalSettings) -> None:
-    async with Domain() as domain, Remote(domain, "Test", 1) as remote:
-        with pytest.raises(AckTimeoutError):
-            await remote.cmd_setScalars.set_start(int0=1, timeout=0.1)
-        async with Controller("Test", 1) as controller:
-            seen: list[int] = []
-
-            async def callback(data: BaseMsgType) -> None:
-                seen.append(data.int0)
-
-            controller.cmd_setScalars.callback = callback
-            await remote.cmd_setScalars.set_start(int0=2, timeout=WAIT)
-            assert seen == [2]
-
-
-async def test_a_record_delivered_twice_is_executed_once_and_acknowledged_again(bench: BrokerBench) -> None:
-    settings = bench.settings
-    async with open_pair() as (controller, remote):
-        seen: list[int] = []
-
-        async def callback(data: BaseMsgType) -> None:
-            seen.append(data.int0)
-
-        controller.cmd_setScalars.callback = callback
-        await remote.cmd_setScalars.set_start(int0=1, timeout=WAIT)
-        topic = f"lsst.{settings.topic_subname}.Test.command_setScalars"
-        (record,) = await read_log(settings, topic)
-        await bench.write_raw(topic, key=record.key, value=record.value)
-        await remote.cmd_setScalars.set_start(int0=2, timeout=WAIT)
-        assert seen == [1, 2]
-        acks = await read_log(settings, f"lsst.{settings.topic_subname}.Test.ackcmd", count=3)
-        assert len(acks) == 3
-
-
-async def test_a_command_with_an_impossible_number_is_ignored_and_the_next_one_obeyed(
-    bench: BrokerBench, caplog: pytest.LogCaptureFixture
-) -> None:
-    settings = bench.settings
-    async with open_pair() as (controller, remote):
-        seen: list[int] = []
-
-        async def callback(data: BaseMsgType) -> None:
-            seen.append(data.int0)
-
-        controller.cmd_setScalars.callback = callback
-        command = remote.cmd_setScalars
-        value = command.codec.encode(
-            {"salIndex": 1, "private_seqNum": 0, "int0": 1}, schema_id=command.schema_id
-        )
-        await bench.write_raw(f"lsst.{settings.topic_subname}.Test.command_setScalars", key=None, value=value)
-        await command.set_start(int0=2, timeout=WAIT)
-        assert seen == [2]
-        assert "ignored a command with private_seqNum=0" in caplog.text
-
-
-async def test_a_command_that_is_too_old_is_refused_with_an_acknowledgement(bench: BrokerBench) -> None:
-    settings = bench.settings
-    async with open_pair() as (controller, remote):
-        seen: list[int] = []
-
-        async def callback(data: BaseMsgType) -> None:
-            seen.append(data.int0)
-
-        controller.cmd_setScalars.callback = callback
-        command = remote.cmd_setScalars
-        for max_age in (None, 600):
-            controller.cmd_setScalars.max_age = max_age
-            stamp = current_tai() - 1000
-            fields = {"salIndex": 1, "private_seqNum": 5, "private_sndStamp": stamp, "int0": 1}
-            value = command.codec.encode(fields, schema_id=command.schema_id)
-            await bench.write_raw(
-                f"lsst.{settings.topic_subname}.Test.command_setScalars", key=b"x", value=value
-            )
-            await command.set_start(int0=2, timeout=WAIT)
-        assert seen == [1, 2, 2]
-        acks = await read_samples(settings, "Test", "ack_ackcmd", count=4)
-        (refused,) = [ack for ack in acks if ack["ack"] == SalRetCode.CMD_FAILED]
-        assert refused["result"] == "Failed: the command is 1000 s old, and 600 s are allowed"
 
 
 async def test_only_the_instance_with_the_index_of_the_command_obeys(sal_environment: SalSettings) -> None:

@@ -2,13 +2,12 @@
 
 import asyncio
 from functools import partial
-from typing import Any
 
 import pytest
 
 from lsst.ts.ocps.sal.domain import Domain
 from lsst.ts.ocps.sal.enums import SalRetCode, State
-from lsst.ts.ocps.sal.errors import AckError, BrokerError, ExpectedError
+from lsst.ts.ocps.sal.errors import AckError
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.states import make_state_transition_dict, set_summary_state
 from lsst.ts.ocps.sal.testing import assertRaisesAckError
@@ -81,34 +80,6 @@ async def test_a_command_in_the_wrong_state_is_refused_by_name(case: CscCase) ->
             await case.remote.cmd_setScalars.start(timeout=WAIT)
 
 
-@pytest.mark.parametrize("is_expected", [False, True])
-@pytest.mark.parametrize("hook", ["begin_enable", "end_enable", "handle_summary_state"])
-async def test_a_failing_hook_leaves_the_old_state_in_force(
-    memory_case: CscCase, hook: str, is_expected: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def fail() -> None:
-        raise ExpectedError("sorry") if is_expected else ValueError("sorry")
-
-    async with memory_case.make_csc(initial_state=State.DISABLED):
-        csc, remote = memory_case.csc, memory_case.remote
-        await forget_start(memory_case)
-        csc.hooks[hook] = fail
-        csc.calls.clear()
-        caplog.clear()
-        with assertRaisesAckError(ack=SalRetCode.CMD_FAILED, result_contains="Failed: sorry"):
-            await remote.cmd_enable.start(timeout=WAIT)
-        assert csc.summary_state is State.DISABLED
-        seen = State.DISABLED if hook == "begin_enable" else State.ENABLED
-        assert (hook, seen) in csc.calls
-        failures = [record for record in caplog.records if record.exc_info and "cmd_enable" in record.message]
-        assert bool(failures) is not is_expected
-        csc.hooks.clear()
-        # The state is truly the old one, and everybody was told only what is true.
-        await remote.cmd_enable.start(timeout=WAIT)
-        await until(lambda: remote.evt_summaryState.nqueued)
-        assert drain_states(remote) == [State.ENABLED]
-
-
 async def test_hooks_see_the_states_that_the_protocol_tells(memory_case: CscCase) -> None:
     async with memory_case.make_csc(initial_state=State.DISABLED):
         memory_case.csc.calls.clear()
@@ -137,29 +108,6 @@ async def test_a_transition_overtaken_by_another_one_is_given_up(memory_case: Cs
         with assertRaisesAckError(result_contains="given up: the state has become <State.STANDBY: 5>"):
             await enabling
         assert csc.summary_state is State.STANDBY
-
-
-async def test_a_state_that_could_not_be_published_is_published_with_a_heartbeat(
-    memory_case: CscCase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with memory_case.make_csc(initial_state=State.DISABLED):
-        csc, remote = memory_case.csc, memory_case.remote
-        broker = csc.salinfo.broker
-        real_send = broker.send
-        failures = 1
-
-        async def send(topic: str, *, key: bytes, value: bytes) -> Any:
-            nonlocal failures
-            if topic.endswith("summaryState") and failures:
-                failures -= 1
-                raise BrokerError("away")
-            return await real_send(topic, key=key, value=value)
-
-        monkeypatch.setattr(broker, "send", send)
-        await forget_start(memory_case)
-        with assertRaisesAckError(ack=SalRetCode.CMD_FAILED, result_contains="away"):
-            await remote.cmd_enable.start(timeout=WAIT)
-        await memory_case.assert_next_summary_state(State.ENABLED)
 
 
 async def test_set_summary_state_says_what_failed(case: CscCase) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from lsst.ts.ocps.sal.controller import Controller
-from lsst.ts.ocps.sal.data_type import BaseMsgType
 from lsst.ts.ocps.sal.domain import Domain
 from lsst.ts.ocps.sal.errors import BrokerError
 from lsst.ts.ocps.sal.remote import Remote
@@ -126,22 +125,6 @@ async def test_an_array_of_the_wrong_length_is_written_with_a_warning(sal_enviro
         assert (await remote.evt_arrays.next(flush=False, timeout=WAIT)).int0 == [1, 2]
 
 
-async def test_a_write_that_fails_raises_and_the_next_one_writes_what_is_owed(
-    sal_environment: SalSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_pair() as (controller, remote):
-        event = controller.evt_scalars
-        with pytest.raises(BrokerError):
-            await event.set_write(string0="x" * 2_000_000)
-        with pytest.raises(BrokerError):
-            # Unchanged since, but nobody has it.
-            await event.set_write(string0="x" * 2_000_000)
-        assert event.is_owed
-        await event.set_write(string0="short")
-        assert not event.is_owed
-        assert (await remote.evt_scalars.next(flush=False, timeout=WAIT)).string0 == "short"
-
-
 async def test_telemetry_that_the_broker_does_not_take_is_dropped_and_not_queued(
     sal_environment: SalSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,22 +151,6 @@ async def test_telemetry_that_the_broker_does_not_take_is_dropped_and_not_queued
         await until(stalled.done)
         await controller.tel_scalars.set_write(int0=3)
         assert len(sent) == 2
-
-
-async def test_writes_arrive_in_the_order_in_which_they_were_begun(sal_environment: SalSettings) -> None:
-    async with open_pair() as (controller, remote):
-        seen: list[int] = []
-
-        async def callback(data: BaseMsgType) -> None:
-            seen.append(data.int0)
-
-        remote.evt_scalars.callback = callback
-        await asyncio.gather(*(controller.evt_scalars.set_write(int0=n) for n in range(1, 301)))
-        await until(lambda: len(seen) == 300)
-        assert seen == list(range(1, 301))
-    samples = await read_samples(sal_environment, "Test", "evt_scalars", count=300)
-    stamps = [sample["private_sndStamp"] for sample in samples]
-    assert stamps == sorted(set(stamps))
 
 
 async def test_records_on_the_wire_are_those_of_the_real_library(sal_environment: SalSettings) -> None:

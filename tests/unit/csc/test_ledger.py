@@ -226,3 +226,32 @@ async def test_a_network_file_system_is_refused(tmp_path: Path, kind: str, refus
     else:
         check_file_system(folder, mounts)
     check_file_system(folder, tmp_path / "absent")
+
+
+async def test_positions_are_remembered(tmp_path: Path) -> None:
+    ledger = await Ledger.open(tmp_path, 1)
+    assert await ledger.position("lsst.sal.OCPS.command_run") is None
+    await ledger.save_positions({"lsst.sal.OCPS.command_run": 5, "lsst.sal.OCPS.command_execute": 7})
+    await ledger.save_positions({"lsst.sal.OCPS.command_run": 6})
+    await ledger.aclose()
+    ledger = await Ledger.open(tmp_path, 1)
+    assert await ledger.position("lsst.sal.OCPS.command_run") == 6
+    assert await ledger.position("lsst.sal.OCPS.command_execute") == 7
+    await ledger.aclose()
+
+
+async def test_a_ledger_from_before_positions_gets_them(tmp_path: Path) -> None:
+    ledger = await Ledger.open(tmp_path, 1)
+    record = make_record()
+    await ledger.add(record)
+    path = ledger.path
+    await ledger.aclose()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE positions")
+    connection.close()
+    ledger = await Ledger.open(tmp_path, 1)
+    assert await ledger.position("topic") is None
+    await ledger.save_positions({"topic": 1})
+    assert await ledger.position("topic") == 1
+    assert await ledger.unfinished() == [record]
+    await ledger.aclose()

@@ -22,6 +22,7 @@ from lsst.ts.ocps.sal.errors import DecodeError, FieldError
 from lsst.ts.ocps.sal.interface import TopicInfo
 from lsst.ts.ocps.sal.interface_xml import load_component
 from support.golden import golden_samples, golden_topics, load_golden
+from support.sal_values import values_of
 
 HEADER = bytes([0, 0, 0, 0, 7])
 
@@ -133,29 +134,6 @@ def test_a_field_left_out_gets_its_default() -> None:
     assert decoded["salIndex"] == 3
     assert decoded["int0"] == [0, 0, 0, 0, 0]
     assert decoded["private_identity"] == ""
-
-
-INTS = st.integers(-(2**31), 2**31 - 1)
-LONGS = st.integers(-(2**63), 2**63 - 1)
-SCALARS = {
-    "boolean": st.booleans(),
-    "int": INTS,
-    "long": LONGS,
-    "float": st.floats(width=32, allow_nan=False),
-    "double": st.floats(allow_nan=False),
-    "string": st.text(),
-}
-
-
-def values_of(topic: TopicInfo) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries(
-        {
-            name: SCALARS[info.avro_type]
-            if info.count == 1
-            else st.lists(SCALARS[info.avro_type], min_size=info.count, max_size=info.count)
-            for name, info in topic.fields.items()
-        }
-    )
 
 
 @given(values_of(get_topic("evt_scalars")))

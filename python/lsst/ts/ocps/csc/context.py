@@ -12,6 +12,7 @@ from .counts import Counts
 from .errors import LedgerError
 from .health import BackendHealth
 from .ledger import Ledger
+from .missed import MissedCommands
 from .outlet import Outlet
 from .parts import Patience
 from .reporter import Reporter
@@ -25,7 +26,7 @@ class CscContext:
 
     Parameters
     ----------
-    ledger, pool, reporter, tracker, health, counts
+    ledger, pool, reporter, tracker, health, counts, missed, outlet
         The parts.
     """
 
@@ -38,6 +39,8 @@ class CscContext:
         tracker: Tracker,
         health: BackendHealth,
         counts: Counts,
+        missed: MissedCommands,
+        outlet: Outlet,
     ) -> None:
         self.ledger = ledger
         self.pool = pool
@@ -45,6 +48,8 @@ class CscContext:
         self.tracker = tracker
         self.health = health
         self._counts = counts
+        self.missed = missed
+        self._outlet = outlet
 
     @classmethod
     async def open(
@@ -95,7 +100,18 @@ class CscContext:
         )
         health = BackendHealth(pool, reporter, on_lost=on_lost, on_death=on_death, interval=patience.probe)
         counts = Counts(tracker, reporter, ledger, on_ledger_error=on_ledger_error, on_death=on_death)
-        return cls(ledger=ledger, pool=pool, reporter=reporter, tracker=tracker, health=health, counts=counts)
+        missed = MissedCommands(outlet, ledger, on_death=on_death)
+        outlet.limit_command_age(patience.max_command_age)
+        return cls(
+            ledger=ledger,
+            pool=pool,
+            reporter=reporter,
+            tracker=tracker,
+            health=health,
+            counts=counts,
+            missed=missed,
+            outlet=outlet,
+        )
 
     async def start(self) -> None:
         """Begin to tell, and take up the runs of an earlier life; the topics can be written by now."""
@@ -103,6 +119,7 @@ class CscContext:
         self.reporter.start(lambda: self.tracker.active)
         self.health.start()
         self._counts.start()
+        self.missed.start()
 
     async def configure(self, config: CscConfig, catalogue: Catalogue, *, prefix: str) -> None:
         """Take over a new configuration.
@@ -123,12 +140,14 @@ class CscContext:
             max_command_age=config.max_command_age,
             keep_runs=config.keep_runs,
         )
+        self._outlet.limit_command_age(config.max_command_age)
         self.tracker.adopt(prefix)
         await self.reporter.publish_payloads(catalogue)
         await self.health.configure(config)
 
     async def aclose(self) -> None:
         """Stop following and telling, in this order; runs go on and are followed by the next process."""
+        await self.missed.aclose()
         await self._counts.aclose()
         await self.health.aclose()
         await self.tracker.aclose()

@@ -204,6 +204,28 @@ class Ledger:
         counts: dict[str, int] = await self._submit(call)
         return counts
 
+    async def position(self, topic: str) -> int | None:
+        """Offset up to which the commands of a Kafka topic were settled in an earlier life, if known."""
+
+        def call(connection: sqlite3.Connection) -> int | None:
+            row = connection.execute("SELECT settled FROM positions WHERE topic = ?", (topic,)).fetchone()
+            return None if row is None else int(row[0])
+
+        position: int | None = await self._submit(call)
+        return position
+
+    async def save_positions(self, positions: Mapping[str, int]) -> None:
+        """Remember up to which offset the commands of some Kafka topics are settled."""
+
+        def call(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT INTO positions (topic, settled) VALUES (?, ?)"
+                " ON CONFLICT (topic) DO UPDATE SET settled = excluded.settled",
+                list(positions.items()),
+            )
+
+        await self._submit(call)
+
     async def purge(self, before: float, *, limit: int = 1000) -> int:
         """Remove reported runs that ended before a time (UTC, Unix s), some at a time.
 

@@ -30,6 +30,13 @@ CREATE INDEX runs_by_job ON runs (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (accepted_at) WHERE step <> 'reported';
 CREATE INDEX runs_by_end ON runs (ended_at, outcome) WHERE ended_at IS NOT NULL;
 """
+_POSITIONS = """
+CREATE TABLE IF NOT EXISTS positions (
+    topic TEXT PRIMARY KEY,
+    settled INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+"""Since it came later than the rest it is also added to ledgers that lack it; an older version ignores it."""
 
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "lustre"}
@@ -161,11 +168,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
     if is_new:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
+            f"BEGIN IMMEDIATE; {_SCHEMA} {_POSITIONS} PRAGMA application_id = {_APPLICATION_ID};"
             f"PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
         )
     else:
         # A disk that has become read-only is noticed now, not at the first command.
         connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_POSITIONS)
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         connection.execute("COMMIT")

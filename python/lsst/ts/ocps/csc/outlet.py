@@ -16,7 +16,11 @@ PROGRAMMING_ERRORS = (AttributeError, TypeError, ValueError)
 
 
 class Outlet:
-    """What the reporter writes to.
+    """What the reporter writes to, and the one place that asks what the SAL runtime can do.
+
+    Some things only our own runtime offers: the age of commands can be limited, and those that came while
+    no CSC was running can be found. Where it is ts_salobj, `limit_command_age` does nothing and
+    `command_position` knows nothing.
 
     Parameters
     ----------
@@ -134,6 +138,74 @@ class Outlet:
                 timeout=duration,
             ),
         )
+
+    def limit_command_age(self, seconds: float) -> None:
+        """Have every command refused that is older than this when it arrives (after an outage).
+
+        Parameters
+        ----------
+        seconds
+            By the stamp of the sender (s).
+        """
+        for name in self._controller.salinfo.command_names:
+            topic = getattr(self._controller, f"cmd_{name}")
+            if hasattr(topic, "max_age"):
+                topic.max_age = seconds
+
+    def command_position(self, command: str) -> tuple[str, int] | None:
+        """Where in its topic a command is settled.
+
+        Parameters
+        ----------
+        command
+            Attribute name of the command.
+
+        Returns
+        -------
+        tuple or None
+            Kafka topic, and the offset before which every command has an acknowledgement; None if the
+            interface has no such command, or the runtime does not tell.
+        """
+        topic = getattr(self._controller, command, None)
+        settled = getattr(topic, "settled_offset", None)
+        return None if topic is None or settled is None else (topic.kafka_name, settled)
+
+    async def read_missed(self, command: str, since: int) -> list[Any]:
+        """The records of a command from an offset to the start of this process; only with a position.
+
+        Parameters
+        ----------
+        command
+            Attribute name of the command.
+        since
+            Offset to begin at.
+
+        Raises
+        ------
+        Exception
+            What the SAL layer raises when they cannot all be read.
+        """
+        missed: list[Any] = await getattr(self._controller, command).read_missed(since)
+        return missed
+
+    async def refuse(self, command: str, data: Any, reason: str) -> None:
+        """Answer a record of `read_missed` with CMD_FAILED.
+
+        Parameters
+        ----------
+        command
+            Attribute name of the command.
+        data
+            The record.
+        reason
+            What the sender is told.
+
+        Raises
+        ------
+        Exception
+            What the SAL layer raises when the broker does not take the acknowledgement.
+        """
+        await getattr(self._controller, command).refuse(data, reason)
 
     async def read_last_result(self) -> Any:
         """The last ``job_result`` of this index as anybody finds it who comes late; None if there is none."""

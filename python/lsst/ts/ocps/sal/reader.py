@@ -6,9 +6,10 @@ Whatever stands in a topic, the loop goes on: what cannot be read is skipped and
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from contextlib import aclosing
+from typing import Any
 
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
@@ -17,11 +18,13 @@ from .avro import ParsedSchema, TopicCodec, schema_id_of
 from .broker.base import Broker, BrokerReader, OffsetRange, Record, TopicPartition
 from .data_type import BaseMsgType
 from .errors import BrokerError, DecodeError, RegistryError, SchemaNotFoundError
-from .history import HistoryReplay
-from .interface import TopicInfo
 from .look_back import find_newest
+from .ordering import SampleOrder
 from .partition_watch import PartitionWatch
 from .registry import SchemaRegistry
+from .skips import SkipCounter, SkipReason
+from .streams import RecordSink, Stream
+from .stretch import read_stretches
 from .tai import current_tai
 
 __all__ = ["RecordSink", "TopicReader"]
@@ -38,8 +41,8 @@ HISTORY_IDLE = 2.0
 LOOK_BACK_TIMEOUT = 2.0
 """Longest time for looking before the window for an event that the window had nothing of (s)."""
 
-SHORT_LIVED = frozenset({"logevent_heartbeat", "logevent_logMessage"})
-"""Events whose old records say nothing."""
+CATCH_UP_TIMEOUT = 60.0
+"""Longest time for reading what was written before the start (s)."""
 
 SCHEMA_WAIT = 0.5
 """How long the loop itself waits for a schema; then the records of that partition are put aside (s)."""
@@ -49,55 +52,6 @@ SCHEMA_PATIENCE = 60.0
 
 YIELD_EVERY = 50
 """Records after which the loop lets others run."""
-
-_REPORT_EVERY = 100
-
-
-class RecordSink(Protocol):
-    """A topic, as the reader sees it."""
-
-    @property
-    def topic_info(self) -> TopicInfo:
-        """The topic."""
-
-    @property
-    def codec(self) -> TopicCodec:
-        """Decodes its records."""
-
-    @property
-    def history_window(self) -> int:
-        """How far back the history is read (offsets); 0 = none."""
-
-    @property
-    def is_ordered(self) -> bool:
-        """Whether a sample with an older stamp than the one before is dropped."""
-
-    @property
-    def DataType(self) -> type[BaseMsgType]:  # noqa: N802 (the API)
-        """Class of its samples."""
-
-    def accept(self, data: BaseMsgType) -> None:
-        """Take the next sample; must not wait."""
-
-
-class _Stream:
-    """One partition of one topic."""
-
-    def __init__(self, sink: RecordSink, held: OffsetRange, index: int) -> None:
-        self.sink = sink
-        self.held = held
-        self.replay: HistoryReplay[BaseMsgType] = HistoryReplay(held, window=sink.history_window, index=index)
-        self.parked: deque[Record] = deque()
-        self.has_delivered = False
-
-    @property
-    def older(self) -> OffsetRange:
-        """What lies before the window."""
-        return OffsetRange(self.held.begin, self.replay.start_offset)
-
-    @property
-    def is_live(self) -> bool:
-        return self.replay.is_complete
 
 
 class TopicReader:
@@ -136,12 +90,16 @@ class TopicReader:
         self._tasks = tasks
         self._log = log
         self._reader: BrokerReader = broker.create_reader()
-        self._streams: dict[TopicPartition, _Stream] = {}
-        self._last_stamps: dict[tuple[str, int], float] = {}
+        self._streams: dict[TopicPartition, Stream] = {}
+        self._order = SampleOrder()
         self._task: asyncio.Task[None] | None = None
         self._history_read = asyncio.Event()
-        self.skipped: Counter[str] = Counter()
-        """Number of records that were not delivered, by reason."""
+        self._skips = SkipCounter(log)
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """Number of records that were not delivered, by `~lsst.ts.ocps.sal.skips.SkipReason`."""
+        return self._skips.counts
 
     @property
     def is_running(self) -> bool:
@@ -162,7 +120,8 @@ class TopicReader:
         partitions = [TopicPartition(topic, n) for topic in self._sinks for n in numbers[topic]]
         held = await self._broker.offsets(partitions)
         self._streams = {
-            each: _Stream(self._sinks[each.topic], held[each], self._index) for each in partitions
+            each: Stream(self._sinks[each.topic], each.partition, held[each], self._index)
+            for each in partitions
         }
         await self._reader.assign(
             {each: stream.replay.start_offset for each, stream in self._streams.items()}
@@ -184,6 +143,49 @@ class TopicReader:
             await asyncio.wait([self._task], timeout=READ_TIMEOUT)
         await self._reader.aclose()
 
+    # Where it is
+
+    def position(self, topic: str) -> int:
+        """Offset of the record of partition 0 of a topic that is to be dealt with next.
+
+        Parameters
+        ----------
+        topic
+            Kafka name of a topic that is read.
+        """
+        return self._streams[TopicPartition(topic, 0)].position
+
+    async def read_before_start(self, topic: str, since: int) -> list[BaseMsgType]:
+        """The samples of partition 0 of a topic that were written before the start.
+
+        Parameters
+        ----------
+        topic
+            Kafka name of a topic that is read.
+        since
+            Offset to begin at; what has been removed from there on is left out.
+
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.BrokerError
+            If they could not all be read in time.
+        """
+        partition = TopicPartition(topic, 0)
+        stream = self._streams[partition]
+        stretch = OffsetRange(max(since, stream.held.begin), stream.held.end)
+        deadline = Deadline(f"reading {topic} from offset {since} on", CATCH_UP_TIMEOUT)
+        reading = read_stretches(self._broker, {partition: stretch}, deadline=deadline, idle=CATCH_UP_TIMEOUT)
+        samples, position = [], stretch.begin
+        async with aclosing(reading) as records:
+            async for record in records:
+                position = record.offset + 1
+                sample = await self._decode_old(record)
+                if sample is not None:
+                    samples.append(sample)
+        if position < stretch.end:
+            raise BrokerError(f"{deadline.operation}: came to {position} of {stretch.end} only")
+        return samples
+
     # The loop
 
     async def _run(self) -> None:
@@ -201,7 +203,9 @@ class TopicReader:
         if partitions:
             self._log.info("read the new partitions %s too", ", ".join(f"{t}[{n}]" for t, n in partitions))
             for each in partitions:
-                self._streams[each] = _Stream(self._sinks[each.topic], OffsetRange(0, 0), self._index)
+                self._streams[each] = Stream(
+                    self._sinks[each.topic], each.partition, OffsetRange(0, 0), self._index
+                )
             await self._reader.extend(dict.fromkeys(partitions, 0))
 
     async def _read_history(self) -> None:
@@ -228,24 +232,42 @@ class TopicReader:
             return
         newest = await find_newest(
             self._broker,
-            {key: stream.older for key, stream in self._streams.items() if self._is_missed(stream)},
-            self._decode_or_skip,
+            {key: stream.older for key, stream in self._streams.items() if stream.is_missed},
+            self._decode_old,
             deadline=Deadline("looking further back", LOOK_BACK_TIMEOUT),
         )
         for partition, sample in newest.items():
             self._deliver_all(self._streams[partition], [sample])
 
-    @staticmethod
-    def _is_missed(stream: _Stream) -> bool:
-        has_history = stream.sink.history_window > 0
-        return has_history and not stream.has_delivered and stream.sink.topic_info.sal_name not in SHORT_LIVED
+    async def _decode_or_skip(self, record: Record, patience: float) -> BaseMsgType | None:
+        """Decode; None, counted, for what cannot be read or is not for us.
 
-    async def _decode_or_skip(self, record: Record) -> BaseMsgType | None:
-        """Decode an old record; None for another index and for what cannot be read."""
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.RegistryError
+            If the registry could not be asked about the schema.
+        """
+        if record.value is None:
+            self._skips.add(record, SkipReason.TOMBSTONE)
+            return None
         try:
-            return await self._decode(self._sinks[record.topic], record, HISTORY_TIMEOUT)
-        except (DecodeError, RegistryError) as error:
-            self._skip(record, "undecodable", error)
+            sample = await self._decode(self._sinks[record.topic], record, patience)
+        except SchemaNotFoundError as error:
+            self._skips.add(record, SkipReason.UNKNOWN_SCHEMA, error)
+        except DecodeError as error:
+            self._skips.add(record, SkipReason.UNDECODABLE, error)
+        else:
+            if sample is None:
+                self._skips.add(record, SkipReason.OTHER_INDEX)
+            return sample
+        return None
+
+    async def _decode_old(self, record: Record) -> BaseMsgType | None:
+        """Decode a record that cannot wait for the registry."""
+        try:
+            return await self._decode_or_skip(record, HISTORY_TIMEOUT)
+        except RegistryError as error:
+            self._skips.add(record, SkipReason.NO_REGISTRY, error)
             return None
 
     async def _read_once(self, timeout: float) -> int:  # noqa: ASYNC109 (passed on)
@@ -266,34 +288,25 @@ class TopicReader:
     async def _take_any(self, record: Record) -> None:
         try:
             await self._take(record)
-        except Exception:  # noqa: BLE001 (logged and counted: no record may end the loop)
-            self.skipped["unexpected"] += 1
-            self._log.exception("could not deal with %s offset %d", record.topic, record.offset)
+        except Exception as error:  # noqa: BLE001 (logged and counted: no record may end the loop)
+            self._skips.add(record, SkipReason.UNEXPECTED, error)
 
     async def _take(self, record: Record) -> None:
         stream = self._streams.get(TopicPartition(record.topic, record.partition))
         if stream is None:
-            self._skip(record, "not assigned")
+            self._skips.add(record, SkipReason.NOT_ASSIGNED)
             return
         if stream.parked:
             stream.parked.append(record)
             return
+        if not stream.is_live:
+            self._feed(stream, record, await self._decode_old(record))
+            return
         try:
-            sample = await self._decode(
-                stream.sink, record, SCHEMA_WAIT if stream.is_live else HISTORY_TIMEOUT
-            )
-        except SchemaNotFoundError as error:
-            self._skip(record, "unknown schema", error)
-            sample = None
+            sample = await self._decode_or_skip(record, SCHEMA_WAIT)
         except RegistryError as error:
-            if stream.is_live:
-                self._park(stream, record, error)
-                return
-            self._skip(record, "no registry", error)
-            sample = None
-        except DecodeError as error:
-            self._skip(record, "undecodable", error)
-            sample = None
+            self._park(stream, record, error)
+            return
         self._feed(stream, record, sample)
 
     async def _decode(self, sink: RecordSink, record: Record, patience: float) -> BaseMsgType | None:
@@ -318,82 +331,62 @@ class TopicReader:
         except TimeoutError:
             raise RegistryError(f"no answer about schema {schema_id} within {patience:g} s") from None
 
-    def _feed(self, stream: _Stream, record: Record, sample: BaseMsgType | None) -> None:
-        if stream.is_live:
-            if sample is not None:
-                self._deliver_live(stream, record, sample)
-            return
-        sal_index = 0 if sample is None else getattr(sample, "salIndex", 0)
-        self._deliver_all(stream, stream.replay.feed(record.offset, sal_index, sample))
+    def _feed(self, stream: Stream, record: Record, sample: BaseMsgType | None) -> None:
+        """Deliver what is due after a record has been dealt with."""
+        if not stream.is_live:
+            sal_index = 0 if sample is None else getattr(sample, "salIndex", 0)
+            self._deliver_all(stream, stream.replay.feed(record.offset, sal_index, sample))
+        elif sample is not None:
+            self._deliver_live(stream, record, sample)
+        stream.position = record.offset + 1
 
     # Delivery
 
-    def _deliver_all(self, stream: _Stream, samples: Sequence[BaseMsgType]) -> None:
+    def _deliver_all(self, stream: Stream, samples: Sequence[BaseMsgType]) -> None:
+        """Deliver old samples, which are in order."""
         for sample in samples:
-            self._note_stamp(stream, sample)
-            self._deliver(stream, sample)
+            self._order.note(stream.sink.topic_info.sal_name, stream.partition, sample)
+            _ = self._hand_over(stream, sample)
 
-    def _deliver_live(self, stream: _Stream, record: Record, sample: BaseMsgType) -> None:
+    def _deliver_live(self, stream: Stream, record: Record, sample: BaseMsgType) -> None:
         if stream.sink.is_ordered:
-            last = self._last_stamps.get(self._stamp_key(stream, sample))
-            if last is not None and sample.private_sndStamp < last:
-                self._skip(record, "out of order")
+            name = stream.sink.topic_info.sal_name
+            if self._order.is_late(name, record.partition, sample):
+                self._skips.add(record, SkipReason.OUT_OF_ORDER)
                 return
-        self._note_stamp(stream, sample)
-        self._deliver(stream, sample)
+            self._order.note(name, record.partition, sample)
+        reason = self._hand_over(stream, sample, record.offset)
+        if reason is not None:
+            self._skips.add(record, reason)
 
-    def _deliver(self, stream: _Stream, sample: BaseMsgType) -> None:
+    def _hand_over(self, stream: Stream, sample: BaseMsgType, offset: int | None = None) -> SkipReason | None:
         stream.has_delivered = True
         try:
-            stream.sink.accept(sample)
+            return stream.sink.accept(sample, offset)
         except Exception:  # noqa: BLE001 (logged and counted: the loop goes on)
             # No sample may end the loop; this would be a defect of the runtime.
-            self.skipped["not accepted"] += 1
             self._log.exception("%s did not accept a sample", stream.sink.topic_info.attr_name)
-
-    @staticmethod
-    def _stamp_key(stream: _Stream, sample: BaseMsgType) -> tuple[str, int]:
-        return stream.sink.topic_info.sal_name, getattr(sample, "salIndex", 0)
-
-    def _note_stamp(self, stream: _Stream, sample: BaseMsgType) -> None:
-        if stream.sink.is_ordered:
-            self._last_stamps[self._stamp_key(stream, sample)] = sample.private_sndStamp
+            return SkipReason.UNEXPECTED
 
     # Trouble
 
-    def _skip(self, record: Record, reason: str, error: Exception | None = None) -> None:
-        self.skipped[reason] += 1
-        count = self.skipped[reason]
-        if count == 1 or count % _REPORT_EVERY == 0:
-            self._log.warning(
-                "skipped the record at %s offset %d (%s%s); %d such so far",
-                record.topic,
-                record.offset,
-                reason,
-                f": {error}" if error else "",
-                count,
-            )
-
-    def _park(self, stream: _Stream, record: Record, error: Exception) -> None:
+    def _park(self, stream: Stream, record: Record, error: Exception) -> None:
         """Keep the records of a partition until the registry can be asked again."""
         self._log.warning("records of %s wait for their schema: %s", record.topic, error)
         stream.parked.append(record)
         _ = self._tasks.start(self._resume(stream), name=f"schema-{record.topic}")
 
-    async def _resume(self, stream: _Stream) -> None:
+    async def _resume(self, stream: Stream) -> None:
         deadline = Deadline("asking for a schema", SCHEMA_PATIENCE)
         while stream.parked:
             record = stream.parked[0]
             try:
-                sample = await self._decode(stream.sink, record, SCHEMA_PATIENCE)
-            except (DecodeError, SchemaNotFoundError) as error:
-                self._skip(record, "undecodable", error)
-                sample = None
+                sample = await self._decode_or_skip(record, SCHEMA_PATIENCE)
             except RegistryError as error:
                 if not deadline.expired:
                     await asyncio.sleep(READ_TIMEOUT)
                     continue
-                self._skip(record, "no registry", error)
+                self._skips.add(record, SkipReason.NO_REGISTRY, error)
                 sample = None
             self._feed(stream, record, sample)
             stream.parked.popleft()

@@ -16,9 +16,10 @@ from .broker.base import Broker, TopicSpec
 from .domain import Connection, Domain
 from .interface import TopicInfo, TopicKind
 from .names import ComponentNames
-from .reader import RecordSink, TopicReader
+from .reader import TopicReader
 from .registry import SchemaRegistry
 from .settings import SalSettings
+from .streams import RecordSink
 from .together import run_together
 
 __all__ = ["ReaderTopic", "SalInfo", "WriterTopic"]

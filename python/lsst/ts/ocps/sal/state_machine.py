@@ -1,14 +1,14 @@
 """The state machine of a CSC at work: transitions, their hooks, faults (salobj-api section 6)."""
 
 import asyncio
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from enum import IntEnum
 from typing import Any
 
 from .controller import SHUTDOWN_DELAY, Controller
 from .data_type import BaseMsgType
 from .enums import State
-from .errors import ExpectedError, RegistryError
+from .errors import BrokerError, ExpectedError, RegistryError
 from .states import TRANSITIONS
 
 __all__ = ["SCHEMA_PATIENCE", "StateMachine"]
@@ -143,8 +143,9 @@ class StateMachine(Controller):
     async def _do_change_state(self, data: BaseMsgType, name: str) -> None:
         """Run one state command: check, ``begin_x``, new state, ``end_x``, hook, publish.
 
-        A failure before the publication leaves the old state in force. A fault in a hook beats the
-        transition.
+        A failure leaves the old state in force, and whoever has been told of another one is told so. Only
+        where the broker does not take the new state it stays, and is published with the next heartbeat. A
+        fault in a hook beats the transition.
         """
         allowed, target = TRANSITIONS[name]
         old = self._summary_state
@@ -154,27 +155,57 @@ class StateMachine(Controller):
         await getattr(self, f"begin_{name}", _do_nothing)(data)
         self._check_undisturbed(name, old, num_faults)
         self._summary_state = target
-        is_told = False
+        is_hook_told = False
         try:
             await getattr(self, f"end_{name}", _do_nothing)(data)
             self._check_undisturbed(name, target, num_faults)
-            is_told = True
+            is_hook_told = True
             await self.handle_summary_state()
             self._check_undisturbed(name, target, num_faults)
         except BaseException as error:
             if self._num_faults == num_faults and self._summary_state is target:
-                self._summary_state = old
-                if is_told and isinstance(error, Exception):
-                    await self._handle_reverted_state()
+                await self._revert(name, old, error, is_hook_told=is_hook_told)
             raise
-        await self._report_summary_state()
-
-    async def _handle_reverted_state(self) -> None:
-        """Call the hook for the old state, since it has been called for the new one."""
         try:
-            await self.handle_summary_state()
+            await self._report_summary_state()
+        except BrokerError:
+            raise
+        except Exception as error:
+            if self._num_faults == num_faults and self._summary_state is target:
+                await self._revert(name, old, error, is_hook_told=True)
+            raise
+
+    async def _revert(self, name: str, old: State, error: BaseException, *, is_hook_told: bool) -> None:
+        """Put the old state into force again, and see that nobody believes anything else.
+
+        Parameters
+        ----------
+        name
+            The command that failed.
+        old
+            The old state.
+        error
+            Why it failed; where the task is cancelled there is no time to tell anybody.
+        is_hook_told
+            Whether ``handle_summary_state`` has been called for the new state.
+        """
+        self._summary_state = old
+        if not isinstance(error, Exception):
+            return
+        self.log.error("%s failed: %s; the state is %r again", name, error, old)
+        if is_hook_told:
+            await self._try_after_revert(self.handle_summary_state)
+        # Code of the subclass may have published the new state, or its own report may be what failed.
+        if not await self._try_after_revert(self._report_summary_state):
+            _ = await self._try_after_revert(lambda: StateMachine._report_summary_state(self))
+
+    async def _try_after_revert(self, call: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await call()
         except Exception:
-            self.log.exception("handle_summary_state failed after a reverted transition")
+            self.log.exception("telling of a reverted transition failed")
+            return False
+        return True
 
     def _check_undisturbed(self, name: str, state: State, num_faults: int) -> None:
         """Refuse to go on with a transition that a fault or another command has overtaken."""

@@ -95,8 +95,17 @@ class AckCmdReader(BaseTopic):
         """Ignore further acknowledgements of a command."""
         self._listeners.pop(seq_num, None)
 
-    def accept(self, data: BaseMsgType) -> None:
-        """Take an acknowledgement from the reader."""
+    def accept(self, data: BaseMsgType, offset: int | None = None) -> None:
+        """Take an acknowledgement from the reader; those for others are as usual as ours.
+
+        Parameters
+        ----------
+        data
+            The acknowledgement.
+        offset
+            Of its record; of no interest.
+        """
+        del offset
         if data.identity != self.salinfo.identity or data.origin != self.salinfo.domain.origin:
             return
         listener = self._listeners.get(data.private_seqNum)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from typing_extensions import override
 
@@ -13,6 +13,7 @@ from lsst.ts.ocps.sal.enums import SalRetCode
 from lsst.ts.ocps.sal.errors import BrokerError, ExpectedError
 from lsst.ts.ocps.sal.salinfo import SalInfo
 from lsst.ts.ocps.sal.sequence import command_type
+from lsst.ts.ocps.sal.skips import SkipReason
 
 from .ackcmd import AckCmdWriter
 from .read_topic import ReadTopic
@@ -64,40 +65,41 @@ class ControllerCommand(ReadTopic):
         self._ack_writer = AckCmdWriter.of(salinfo)
         self._cmdtype = command_type(salinfo.sal_topic_names, self.sal_name)
         self._seen: OrderedDict[_CommandKey, BaseMsgType | None] = OrderedDict()
+        self._unanswered: OrderedDict[_CommandKey, int] = OrderedDict()
+        """Offsets of the commands that have no acknowledgement yet."""
+
         self._answers: set[asyncio.Task[None]] = set()
 
     # Receiving
 
     @override
-    def accept(self, data: BaseMsgType) -> None:
+    def accept(self, data: BaseMsgType, offset: int | None = None) -> SkipReason | None:
         if data.private_seqNum <= 0:
-            self.log.error(
-                "ignored a command with private_seqNum=%d of %s: nobody could match its acknowledgement",
-                *(data.private_seqNum, data.private_identity),
-            )
-            return
+            return SkipReason.BAD_NUMBER
         key = _CommandKey.from_data(data)
         if key in self._seen:
-            self._answer_again(data, self._seen[key])
-            return
-        self._seen[key] = None
-        if len(self._seen) > MAX_REMEMBERED:
-            self._seen.popitem(last=False)
+            earlier = self._seen[key]
+            if earlier is not None:
+                self._answer(data, earlier)
+            return SkipReason.DUPLICATE
+        self._remember(key)
+        if offset is not None:
+            self._unanswered[key] = offset
+            _forget_oldest(self._unanswered)
         age = data.private_rcvStamp - data.private_sndStamp
         if self.max_age is not None and age > self.max_age:
-            self._refuse(data, f"the command is {age:.0f} s old, and {self.max_age:g} s are allowed")
-            return
-        if len(self._queue) >= self.queue_len:
-            self._refuse(data, f"{len(self._queue)} commands are waiting already")
-            return
-        super().accept(data)
+            self._answer_refused(data, f"the command is {age:.0f} s old, and {self.max_age:g} s are allowed")
+        elif len(self._queue) >= self.queue_len:
+            self._answer_refused(data, f"{len(self._queue)} commands are waiting already")
+        else:
+            _ = super().accept(data)
+        return None
 
-    def _answer_again(self, data: BaseMsgType, ackcmd: BaseMsgType | None) -> None:
-        self.log.warning("command private_seqNum=%d was delivered twice; executed once", data.private_seqNum)
-        if ackcmd is not None:
-            self._answer(data, ackcmd)
+    def _remember(self, key: _CommandKey) -> None:
+        self._seen[key] = None
+        _forget_oldest(self._seen)
 
-    def _refuse(self, data: BaseMsgType, reason: str) -> None:
+    def _answer_refused(self, data: BaseMsgType, reason: str) -> None:
         self.log.error("refused a command: %s", reason)
         self._answer(data, self._make_failure(data, reason))
 
@@ -124,6 +126,64 @@ class ControllerCommand(ReadTopic):
         """
         return await super().next(flush=False, timeout=timeout)
 
+    # Commands from before the start
+
+    @property
+    def kafka_name(self) -> str:
+        """The Kafka topic, for whoever wants to remember where he was."""
+        return self.topic_info.kafka_name(self.salinfo.settings.topic_subname)
+
+    @property
+    def settled_offset(self) -> int | None:
+        """Every command before this offset has had an acknowledgement; None before the start.
+
+        A program that remembers it can ask `read_missed` in its next life what came meanwhile.
+        """
+        if self.salinfo.reader is None:
+            return None
+        position = self.salinfo.reader.position(self.kafka_name)
+        return min(position, next(iter(self._unanswered.values()), position))
+
+    async def read_missed(self, since: int) -> list[BaseMsgType]:
+        """The commands that were written between an offset and the start of this Controller.
+
+        They are never executed; `refuse` tells their senders.
+
+        Parameters
+        ----------
+        since
+            `settled_offset` of an earlier life.
+
+        Raises
+        ------
+        RuntimeError
+            If not started, or closed.
+        ~lsst.ts.ocps.sal.errors.BrokerError
+            If they could not all be read in time.
+        """
+        self.salinfo.assert_running()
+        assert self.salinfo.reader is not None  # noqa: S101 (a started SalInfo with commands reads)
+        samples = await self.salinfo.reader.read_before_start(self.kafka_name, since)
+        return [sample for sample in samples if sample.private_seqNum > 0]
+
+    async def refuse(self, data: BaseMsgType, reason: str) -> None:
+        """Acknowledge a command with CMD_FAILED, and never execute it.
+
+        Parameters
+        ----------
+        data
+            The command.
+        reason
+            Why.
+
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.BrokerError
+            If the broker did not take the acknowledgement.
+        """
+        self._remember(_CommandKey.from_data(data))
+        await self.ack(data, self._make_failure(data, reason))
+
     # Acknowledging
 
     async def ack(self, data: BaseMsgType, ackcmd: BaseMsgType) -> None:
@@ -148,6 +208,7 @@ class ControllerCommand(ReadTopic):
         if key in self._seen:
             self._seen[key] = ackcmd
         await self._ack_writer.write_ack(data, ackcmd, cmdtype=self._cmdtype)
+        self._unanswered.pop(key, None)
 
     async def ack_in_progress(
         self,
@@ -236,3 +297,8 @@ class ControllerCommand(ReadTopic):
             self._answer(data, self._make(data, SalRetCode.CMD_ABORTED, 1, "Aborted"))
         if self._answers:
             await asyncio.wait(set(self._answers))
+
+
+def _forget_oldest(remembered: OrderedDict[_CommandKey, Any]) -> None:
+    if len(remembered) > MAX_REMEMBERED:
+        remembered.popitem(last=False)

@@ -9,6 +9,7 @@ from lsst.ts.ocps.sal.data_type import BaseMsgType
 from lsst.ts.ocps.sal.errors import ExpectedError
 from lsst.ts.ocps.sal.interface import TopicKind
 from lsst.ts.ocps.sal.salinfo import SalInfo
+from lsst.ts.ocps.sal.skips import SkipReason
 
 from .base import BaseTopic
 from .callbacks import CallbackRunner, check_callback
@@ -94,15 +95,30 @@ class ReadTopic(BaseTopic):
         """Whether a sample older than the one before is dropped."""
         return self.salinfo.discards_out_of_order(self.topic_info.kind)
 
-    def accept(self, data: BaseMsgType) -> None:
-        """Take the next sample from the reader."""
+    def accept(self, data: BaseMsgType, offset: int | None = None) -> SkipReason | None:
+        """Take the next sample from the reader.
+
+        Parameters
+        ----------
+        data
+            The sample.
+        offset
+            Of its record; None for one of the history.
+
+        Returns
+        -------
+        ~lsst.ts.ocps.sal.skips.SkipReason or None
+            Why the sample is not wanted, if it is not.
+        """
+        del offset
         self._newest = data
         self._aget_waiters.resolve(data)
         if self._callback is None and self._next_waiters.resolve(data):
-            return
+            return None
         self._enqueue(data)
         if self._runner is not None:
             self._runner.wake()
+        return None
 
     def _enqueue(self, data: BaseMsgType) -> None:
         limit = self.queue_len
