@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from typing_extensions import override
 
 from lsst.ts.ocps.csc.errors import LedgerError
 from lsst.ts.ocps.csc.ledger import Ledger
-from lsst.ts.ocps.csc.outlet import Outlet
+from lsst.ts.ocps.csc.outlet import NEW_TOPICS, Outlet
 from lsst.ts.ocps.csc.records import CommandKey, FinalAck, Report, Reported, RunRecord
 from lsst.ts.ocps.csc.reporter import Reporter
 from lsst.ts.ocps.csc.results import Metric, RunResults
@@ -103,6 +104,8 @@ async def bench(
         yield Bench(controller, outlet, ledger, reporter, errors)
         await reporter.aclose()
         assert deaths == []
+        # Every write has named every field of our own interface.
+        assert outlet.differences == {}
     await ledger.aclose()
 
 
@@ -189,9 +192,29 @@ async def test_outputs_and_metrics_come_before_the_result(bench: Bench) -> None:
     assert json.loads(result["result"])["value"] == {"v": 1}
 
 
-async def test_a_write_that_leaves_out_a_field_is_refused(bench: Bench) -> None:
-    with pytest.raises(ValueError, match="evt_job_result: no value for exit_code, result"):
-        await bench.outlet.write("evt_job_result", job_id="1")
+async def test_fields_that_only_we_or_only_the_interface_has_are_named_once_and_stop_nothing(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.outlet.write("evt_job_result", job_id="1", exit_code=7, result="{}")
+    assert bench.outlet.differences == {}
+    for job_id in ("2", "3"):
+        await bench.outlet.write("evt_job_result", job_id=job_id, result="{}", colour="red")
+    last = bench.controller.evt_job_result.data
+    # Nothing is inherited from the record before.
+    assert (last.job_id, last.exit_code, last.result) == ("3", 0, "{}")
+    assert bench.outlet.differences == {"evt_job_result": ("colour", "exit_code")}
+    assert caplog.text.count("another version of a topic") == 1
+    bench.outlet.differences.clear()
+
+
+async def test_what_the_interface_lacks_is_said_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    bare = SimpleNamespace(cmd_execute=None, evt_job_result=None)
+    outlet = Outlet(bare)  # type: ignore[arg-type]
+    outlet.log_missing()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert all(name in record.getMessage() for name in NEW_TOPICS)
+    await outlet.write("evt_job_phase", job_id="1")
 
 
 async def test_two_equal_results_are_two_records(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lsst.ts.ocps.csc import outlet
 from lsst.ts.ocps.sal.avro import build_schema, compute_rev_code, rev_code
 from lsst.ts.ocps.sal.errors import InterfaceError
 from lsst.ts.ocps.sal.interface import TopicKind
@@ -16,11 +17,7 @@ from support.golden import GOLDEN_COMPONENTS, load_golden
 
 OWN = Path(str(files("lsst.ts.ocps.interfaces")))
 
-NEW_TOPICS = {
-    "cmd_run",
-    *("evt_job_phase", "evt_job_output", "evt_job_metric", "evt_active_jobs", "evt_payloads"),
-    *("evt_backend_status", "tel_job_counts"),
-}
+NEW_TOPICS = set(outlet.NEW_TOPICS)
 
 TS_XML_FIELDS = """
 class Field:

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.csc.enums import SalIndex
-from lsst.ts.ocps.observer.connection import COMPONENT
+from lsst.ts.ocps.observer.connection import COMPONENT, get_topic
 from lsst.ts.ocps.observer.payloads import parameter_schema
 
 from .errors import explain
@@ -51,7 +51,7 @@ class OcpsCommander(salobj.CscCommander):
         payload, *assignments = args
         schema = await parameter_schema(self.remote, payload)
         parameters = json.dumps(parse_assignments(assignments, schema))
-        await self.remote.cmd_run.set_start(payload=payload, parameters=parameters)
+        await get_topic(self.remote, "cmd_run").set_start(payload=payload, parameters=parameters)
 
 
 def command_ocps() -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.client.registry import open_backend
 from lsst.ts.ocps.client.settings import UwsSettings
-from lsst.ts.ocps.observer.connection import JOB_EVENTS
+from lsst.ts.ocps.observer.connection import JOB_EVENTS, get_topic
 from lsst.ts.ocps.observer.errors import CommandFailedError, NoAnswerError, NoCscError, ObserverError
 from lsst.ts.ocps.observer.job_events import JobEvents
 from lsst.ts.ocps.observer.text import clock_text, describe_update
@@ -70,7 +70,7 @@ def _ref_cells(ref: JobRef, root: str) -> list[str]:
 async def _list(index: int) -> ExitStatus:
     async with connected(index, events=["active_jobs"]) as remote:
         try:
-            data = await remote.evt_active_jobs.aget(timeout=_EVENT_TIMEOUT)
+            data = await get_topic(remote, "evt_active_jobs").aget(timeout=_EVENT_TIMEOUT)
         except TimeoutError:
             raise NoCscError(index, "active_jobs") from None
         entries = json.loads(data.jobs)
@@ -104,7 +104,7 @@ def watch(job_id: str | None, index: int) -> int:
 
 def _active_names(remote: salobj.Remote) -> set[str]:
     """Ids of the jobs and runs that have not ended."""
-    data = remote.evt_active_jobs.get()
+    data = get_topic(remote, "evt_active_jobs").get()
     entries = [] if data is None else json.loads(data.jobs)
     return {entry[key] for entry in entries for key in ("job_id", "run_id") if entry[key]}
 

@@ -85,9 +85,9 @@ class OcpsCsc(ConfigurableCsc):
         self._ocps_patience = patience
         self._ocps_context: CscContext | None = None
         self._ocps_config: CscConfig | None = None
-        self._catalogue = Catalogue(())
-        self._asked_override = ""
-        self._faults = TaskSupervisor("faults")
+        self._ocps_catalogue = Catalogue(())
+        self._ocps_asked_override = ""
+        self._ocps_faults = TaskSupervisor("faults")
         self._ocps_log = get_logger("csc")
         super().__init__(
             "OCPS",
@@ -100,8 +100,9 @@ class OcpsCsc(ConfigurableCsc):
             simulation_mode=simulation_mode,
             extra_commands={"run"},
         )
+        self._ocps_outlet = Outlet(self)
         self.cmd_execute.allow_multiple_callbacks = True
-        if hasattr(self, "cmd_run"):
+        if self._ocps_outlet.has("cmd_run"):
             self.cmd_run.allow_multiple_callbacks = True
         self.cmd_abort_job.allow_multiple_callbacks = True
 
@@ -140,7 +141,7 @@ class OcpsCsc(ConfigurableCsc):
         """Open the ledger, start, and take up the runs of an earlier life."""
         try:
             self._ocps_context = await CscContext.open(
-                Outlet(self),
+                self._ocps_outlet,
                 state_dir=self.settings.state_dir,
                 index=int(self.salinfo.index),
                 on_lost=self._note_lost,
@@ -152,13 +153,14 @@ class OcpsCsc(ConfigurableCsc):
             await super().start()
         except (LedgerError, SalError) as error:
             raise ExpectedError(str(error)) from error
+        self._ocps_outlet.log_missing()
         await self._ocps_context.start()
 
     @overrides
     async def close_tasks(self) -> None:
         """Stop following and telling; runs go on, and the next process follows them."""
         await super().close_tasks()
-        await self._faults.aclose()
+        await self._ocps_faults.aclose()
         if self._ocps_context is not None:
             await self._ocps_context.aclose()
 
@@ -167,7 +169,7 @@ class OcpsCsc(ConfigurableCsc):
     @overrides
     async def begin_start(self, data: Any) -> None:
         """Remember which override was asked for, to name its file where it is wrong."""
-        self._asked_override = data.configurationOverride
+        self._ocps_asked_override = data.configurationOverride
         await super().begin_start(data)
 
     @overrides
@@ -190,7 +192,7 @@ class OcpsCsc(ConfigurableCsc):
         if parsed.execute_payload and parsed.execute_payload not in catalogue:
             # A site that runs no such payload needs not to say so; whoever sends the command is told.
             self._ocps_log.warning("execute is not available", execute_payload=parsed.execute_payload)
-        self._ocps_config, self._catalogue = parsed, catalogue
+        self._ocps_config, self._ocps_catalogue = parsed, catalogue
         prefix = run_id_prefix(self.settings.site, int(self.salinfo.index))
         await self.context.configure(parsed, catalogue, prefix=prefix)
 
@@ -202,7 +204,7 @@ class OcpsCsc(ConfigurableCsc):
         return parse_config(values, layers)
 
     def _read_layers(self) -> list[Layer]:
-        name, _, git_ref = self._asked_override.partition(":")
+        name, _, git_ref = self._ocps_asked_override.partition(":")
         names = ["_init.yaml", f"_{self.settings.site}.yaml", *([name] if name else [])]
         if git_ref:
             # The files of another commit may differ from those in the folder.
@@ -230,7 +232,7 @@ class OcpsCsc(ConfigurableCsc):
 
         def parse() -> RunRequest:
             return parse_run(
-                self._catalogue,
+                self._ocps_catalogue,
                 payload=data.payload,
                 parameters=data.parameters,
                 label=data.label,
@@ -246,7 +248,7 @@ class OcpsCsc(ConfigurableCsc):
         def parse() -> RunRequest:
             payload = self._ocps_config.execute_payload if self._ocps_config is not None else ""
             fields = {name: getattr(data, name) for name in _EXECUTE_FIELDS}
-            return parse_execute(self._catalogue, payload=payload, fields=fields)
+            return parse_execute(self._ocps_catalogue, payload=payload, fields=fields)
 
         return await self._run("execute", data, parse)
 
@@ -340,7 +342,7 @@ class OcpsCsc(ConfigurableCsc):
     def _fault_soon(self, code: FaultCode, report: str, text: str = "") -> None:
         """Go to FAULT, unless the CSC is there already or about to end."""
         if self.summary_state is not State.FAULT and self.isopen:
-            _ = self._faults.start(
+            _ = self._ocps_faults.start(
                 self.fault(code=code, report=clip(report), traceback=clip(text)), name=f"fault {code.value}"
             )
 

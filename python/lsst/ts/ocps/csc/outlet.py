@@ -1,7 +1,11 @@
-"""Events, telemetry and later acknowledgements into SAL; topics that an interface lacks are skipped."""
+"""Events, telemetry and later acknowledgements into SAL, whatever the installed interface has of them.
+
+This is the one place that asks which SAL runtime is in use and what its interface offers: topics that it
+lacks are skipped, fields that it lacks are left out, and fields that only it has keep their default.
+"""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lsst.ts.ocps.salobj import RUNTIME, Controller, Remote, SalRetCode
@@ -9,10 +13,17 @@ from lsst.ts.ocps.salobj import RUNTIME, Controller, Remote, SalRetCode
 from .logs import get_logger
 from .records import CommandKey
 
-__all__ = ["PROGRAMMING_ERRORS", "Outlet"]
+__all__ = ["NEW_TOPICS", "PROGRAMMING_ERRORS", "Outlet"]
 
 PROGRAMMING_ERRORS = (AttributeError, TypeError, ValueError)
 """What a write raises when the record is wrong; writing it again would not help. Anything else may pass."""
+
+NEW_TOPICS = (
+    "cmd_run",
+    *("evt_active_jobs", "evt_backend_status", "evt_job_metric", "evt_job_output", "evt_job_phase"),
+    *("evt_payloads", "tel_job_counts"),
+)
+"""Topics that no deployed interface has yet; ``execute`` and ``abort_job`` are served without them."""
 
 
 class Outlet:
@@ -31,23 +42,30 @@ class Outlet:
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self._log = get_logger("outlet")
-        self._absent: set[str] = set()
-        self._names: dict[str, frozenset[str]] = {}
+        self._defaults: dict[str, dict[str, Any]] = {}
+        """The public fields of each topic that was written, with their defaults."""
+
+        self.differences: dict[str, tuple[str, ...]] = {}
+        """By topic, the fields that only we have or only the interface has."""
+
+    def log_missing(self) -> None:
+        """Say in one line what the installed interface lacks of ours."""
+        missing = [name for name in NEW_TOPICS if not self.has(name)]
+        if missing:
+            self._log.warning(
+                "the installed interface lacks topics, which are neither obeyed nor written",
+                topics=", ".join(missing),
+            )
 
     def has(self, name: str) -> bool:
-        """Whether the interface has a topic; the first question about an absent one is logged.
+        """Whether the interface has a topic.
 
         Parameters
         ----------
         name
             Attribute name, such as ``evt_job_phase``.
         """
-        if hasattr(self._controller, name):
-            return True
-        if name not in self._absent:
-            self._absent.add(name)
-            self._log.info("the installed interface has no such topic; it is not written", topic=name)
-        return False
+        return hasattr(self._controller, name)
 
     async def write(self, name: str, **fields: Any) -> None:
         """Write one record, whether or not it differs from the last one.
@@ -57,24 +75,37 @@ class Outlet:
         name
             Attribute name of an event or telemetry topic; an absent one is skipped.
         **fields
-            A value for every public field, so that nothing is inherited from another job's record.
+            A value for every public field, so that nothing is inherited from another job's record. Where
+            the installed interface has other fields than we know, the difference is logged once.
 
         Raises
         ------
-        ValueError
-            If a field is not named.
         Exception
             What the SAL layer raises when the broker does not take the record.
         """
         if not self.has(name):
             return
         topic = getattr(self._controller, name)
-        if name not in self._names:
-            public = (field for field in vars(topic.DataType()) if not field.startswith("private_"))
-            self._names[name] = frozenset(public) - {"salIndex"}
-        if unnamed := self._names[name] - fields.keys():
-            raise ValueError(f"{name}: no value for {', '.join(sorted(unnamed))}")
+        if name not in self._defaults:
+            self._defaults[name] = {
+                field: value
+                for field, value in vars(topic.DataType()).items()
+                if not field.startswith("private_") and field != "salIndex"
+            }
+        defaults = self._defaults[name]
+        if fields.keys() != defaults.keys():
+            self._note_difference(name, fields.keys() ^ defaults.keys())
+            fields = {field: fields.get(field, default) for field, default in defaults.items()}
         await topic.set_write(force_output=True, **fields)
+
+    def _note_difference(self, name: str, fields: Iterable[str]) -> None:
+        if name not in self.differences:
+            self.differences[name] = tuple(sorted(fields))
+            self._log.warning(
+                "the installed interface has another version of a topic; these fields are not told",
+                topic=name,
+                fields=", ".join(self.differences[name]),
+            )
 
     async def write_all(self, records: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Write several records in their order.

@@ -2,11 +2,14 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.aio.deadline import Deadline
 
-__all__ = ["COMPONENT", "JOB_EVENTS", "connect"]
+from .errors import MissingTopicError
+
+__all__ = ["COMPONENT", "JOB_EVENTS", "connect", "get_topic"]
 
 COMPONENT = "OCPS"
 
@@ -42,3 +45,24 @@ async def connect(index: int, *, events: Sequence[str]) -> AsyncIterator[salobj.
         async with Deadline(f"connecting to {COMPONENT}:{index}", _CONNECT_TIMEOUT).enforce():
             await remote.start_task
         yield remote
+
+
+def get_topic(remote: salobj.Remote, name: str) -> Any:
+    """A topic that not every installed interface has.
+
+    Parameters
+    ----------
+    remote
+        A Remote.
+    name
+        Attribute name, such as ``cmd_run``.
+
+    Raises
+    ------
+    ~lsst.ts.ocps.observer.errors.MissingTopicError
+        If the interface lacks it.
+    """
+    topic = getattr(remote, name, None)
+    if topic is None:
+        raise MissingTopicError(name)
+    return topic

@@ -4,12 +4,20 @@
 
     ObserverError
     ├── NoCscError           nothing was ever heard of this CSC, or it does not tell what was asked
+    ├── MissingTopicError    the installed SAL interface is too old for what was asked
     ├── StateChangeError     the CSC did not take the wanted state
     └── CommandFailedError   a command was refused or failed; carries the acknowledgement's text
         └── NoAnswerError    no acknowledgement came in time
 """
 
-__all__ = ["CommandFailedError", "NoAnswerError", "NoCscError", "ObserverError", "StateChangeError"]
+__all__ = [
+    "CommandFailedError",
+    "MissingTopicError",
+    "NoAnswerError",
+    "NoCscError",
+    "ObserverError",
+    "StateChangeError",
+]
 
 
 class ObserverError(Exception):
@@ -30,6 +38,20 @@ class NoCscError(ObserverError):
     def __init__(self, index: int, missing: str) -> None:
         super().__init__(f"OCPS:{index} tells no {missing}: is a CSC with this index running?")
         self.index = index
+
+
+class MissingTopicError(ObserverError):
+    """The installed SAL interface is too old for what was asked.
+
+    Parameters
+    ----------
+    name
+        Attribute name of the topic that it lacks.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the installed SAL interface has no topic {name} of OCPS")
+        self.name = name
 
 
 class StateChangeError(ObserverError):

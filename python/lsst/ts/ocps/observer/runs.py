@@ -10,6 +10,7 @@ from typing import Any
 
 from lsst.ts.ocps import salobj
 
+from .connection import get_topic
 from .job_events import JobEvents
 from .updates import Update, UpdateFeed, UpdateKind
 
@@ -106,7 +107,7 @@ class _Run:
     """One command under way."""
 
     def __init__(self, remote: salobj.Remote, events: JobEvents, request: RunRequest) -> None:
-        self._command = remote.cmd_run
+        self._command = get_topic(remote, "cmd_run")
         self._events = events
         self._request = request
         self._feed = UpdateFeed()
@@ -238,6 +239,11 @@ async def follow_run(
     RunOutcome
         How it ended. A run that is refused, fails or is not answered is an outcome, not an exception.
         Cancelling this coroutine does not stop the run.
+
+    Raises
+    ------
+    ~lsst.ts.ocps.observer.errors.MissingTopicError
+        If the installed interface has no command ``run``.
     """
     run = _Run(remote, events, request)
     updates = await run.follow(on_update, wait=wait)
