@@ -1,5 +1,6 @@
 """Interface XML: our own files, a folder, and an installed ts_xml."""
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,13 @@ import pytest
 
 from lsst.ts.ocps.csc import outlet
 from lsst.ts.ocps.sal.avro import build_schema, compute_rev_code, rev_code
+from lsst.ts.ocps.sal.controller import Controller
 from lsst.ts.ocps.sal.errors import InterfaceError
 from lsst.ts.ocps.sal.interface import TopicKind
 from lsst.ts.ocps.sal.interface_xml import load_component
+from lsst.ts.ocps.sal.registry import create_registry
+from lsst.ts.ocps.sal.remote import Remote
+from lsst.ts.ocps.sal.settings import SalSettings
 from support.golden import GOLDEN_COMPONENTS, load_golden
 
 OWN = Path(str(files("lsst.ts.ocps.interfaces")))
@@ -241,6 +246,30 @@ def test_our_topics_that_ts_xml_lacks_are_added(ts_xml: Path) -> None:
     assert component.topics["cmd_run"].fields["private_sndStamp"].description != "Site sndStamp"
     assert not component.topics["cmd_run"].is_definitive
     assert component.index_enumeration["LATISS"] == 1
+
+
+@pytest.mark.asyncio
+async def test_records_bear_the_codes_of_ts_xml_whatever_the_registry_has(
+    ts_xml: Path, memory_environment: SalSettings
+) -> None:
+    names = ("evt_job_result", "evt_job_phase")
+    registry = create_registry(memory_environment)
+    others = {}
+    for name in names:
+        topic = load_component("OCPS").topics[name]
+        schema = build_schema(topic) | {"description": "words of somebody else"}
+        await registry.register(topic.avro_subject(memory_environment.topic_subname), json.dumps(schema))
+        others[name] = compute_rev_code(schema)
+    async with Controller("OCPS", 1) as controller, Remote(controller.domain, "OCPS", 1) as remote:
+        await controller.evt_job_result.set_write(job_id="1")
+        await controller.evt_job_phase.set_write(job_id="1")
+        result = await remote.evt_job_result.next(flush=False, timeout=20)
+        phase = await remote.evt_job_phase.next(flush=False, timeout=20)
+    assert result.private_revCode == compute_rev_code(
+        build_schema(load_component("OCPS").topics["evt_job_result"])
+    )
+    # The site's ts_xml does not know this one; perhaps somebody else's does.
+    assert phase.private_revCode == others["evt_job_phase"]
 
 
 def test_components_that_only_ts_xml_has_are_found_and_ours_remain(ts_xml: Path) -> None:
