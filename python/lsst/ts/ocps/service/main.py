@@ -107,6 +107,7 @@ async def running_service(
                 uvicorn.Config(
                     create_app(config, context),
                     lifespan="on",
+                    http="httptools",
                     log_config=None,
                     access_log=False,
                     server_header=False,
