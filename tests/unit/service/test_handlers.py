@@ -98,6 +98,13 @@ class TestCreate:
         answer = await fake.calls.post("/work/async", [("a", "1"), ("b", "2"), ("text", "1"), ("TEXT", "2")])
         assert_refused(answer, 400, "parameters.a", "parameters.b", "parameters.text")
 
+    async def test_parameters_of_any_length_are_checked(self, fake: FakeService) -> None:
+        long = "é " * 5000
+        answer = await fake.calls.post("/work/async", text=long)
+        job = await fake.calls.job(answer.headers["Location"])
+        assert [parameter.value for parameter in job.parameters] == [long]
+        assert_refused(await fake.calls.post("/work/async", text=long, wrong="1"), 400, "wrong")
+
     async def test_a_body_that_is_no_form_or_too_large_is_refused(self, fake: FakeService) -> None:
         assert_refused(await fake.calls.http.post("/work/async", json={}), 415, "application/json")
         assert_refused(await fake.calls.post("/work/async", text="x" * 2**20), 413, "1048576")

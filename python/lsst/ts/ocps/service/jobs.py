@@ -34,6 +34,9 @@ from .watch import PhaseWatch
 
 __all__ = ["JobService"]
 
+_SMALL = 4096
+"""Parameters of so many characters are checked at once (0.2 ms), without a thread."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -99,7 +102,7 @@ class JobService:
             raise NotFoundError(f"payload {payload} is not run by this service")
         created = now()
         controls = read_controls(form, definition, created=created)
-        pairs = await asyncio.to_thread(_read_parameters, definition, form.without(CONTROLS))
+        pairs = await _check_parameters(definition, form.without(CONTROLS))
         job = Job(
             job_id=self._ids.next(),
             phase=ExecutionPhase.QUEUED if controls.run else ExecutionPhase.PENDING,
@@ -221,7 +224,7 @@ class JobService:
             raise UsageError("no parameter is given")
         names = {name.upper() for name, _ in pairs}
         kept = tuple(pair for pair in stored.pairs if pair[0].upper() not in names)
-        changed_pairs = await asyncio.to_thread(_read_parameters, definition, (*kept, *pairs))
+        changed_pairs = await _check_parameters(definition, (*kept, *pairs))
         changed = await self._store.set_parameters(job_id, changed_pairs)
         if changed is None:
             raise WrongPhaseError("parameters cannot be changed any more, the job is not PENDING")
@@ -277,6 +280,15 @@ class JobService:
 
 def _parameters(pairs: Sequence[tuple[str, str]]) -> tuple[Parameter, ...]:
     return tuple(Parameter(name, value) for name, value in pairs)
+
+
+async def _check_parameters(
+    definition: PayloadDefinition, pairs: Sequence[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """Check parameters, in a thread if there is much of them; usual ones take less than the way there."""
+    if sum(len(name) + len(value) for name, value in pairs) <= _SMALL:
+        return _read_parameters(definition, pairs)
+    return await asyncio.to_thread(_read_parameters, definition, pairs)
 
 
 def _read_parameters(
