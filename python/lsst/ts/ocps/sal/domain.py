@@ -20,6 +20,9 @@ __all__ = ["Connection", "Domain"]
 
 _LOG = logging.getLogger(__name__)
 
+_BESIDE_THE_CONNECTION = {"topic_subname": "", "site": None, "max_history_read": 0, "history_windows": ()}
+"""Settings in which those may differ that share a connection."""
+
 
 class _Member(Protocol):
     """A SalInfo, as its domain sees it."""
@@ -33,7 +36,7 @@ class _Member(Protocol):
 
 
 class Connection:
-    """One broker and one registry, shared by every SalInfo of a domain that names the same two.
+    """One broker and one registry, shared by every SalInfo of a domain that reaches them in the same way.
 
     Parameters
     ----------
@@ -95,7 +98,9 @@ class Domain:
         self.origin = os.getpid()
         self.salinfo_set: weakref.WeakSet[_Member] = weakref.WeakSet()
         self._default_identity: str | None = None
-        self._connections: dict[tuple[str, str], Connection] = {}
+        self._connections: dict[SalSettings, Connection] = {}
+        self._settings: dict[SalSettings, SalSettings] = {}
+        self._settings_lock = asyncio.Lock()
         self._remote_starts: list[asyncio.Task[None]] = []
         self._tasks = TaskSupervisor("Domain", log=_LOG)
         self._closing = False
@@ -141,6 +146,21 @@ class Domain:
         else:
             _LOG.error("%s failed: %s", task.get_name(), error)
 
+    async def complete_settings(self, settings: SalSettings) -> SalSettings:
+        """The settings with what the files say that they name; each file is read once a domain.
+
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.SettingsError
+            If a file is missing, broken or wrong.
+        """
+        if not settings.has_files:
+            return settings
+        async with self._settings_lock:
+            if settings not in self._settings:
+                self._settings[settings] = await asyncio.to_thread(settings.with_files)
+            return self._settings[settings]
+
     def connection(self, settings: SalSettings) -> Connection:
         """The connection for these settings; nothing is sent yet.
 
@@ -151,7 +171,7 @@ class Domain:
         """
         if not self.isopen:
             raise RuntimeError("Domain is closed")
-        key = (settings.broker_address, settings.registry_url)
+        key = settings.model_copy(update=_BESIDE_THE_CONNECTION)
         if key not in self._connections:
             self._connections[key] = Connection(create_broker(settings), create_registry(settings))
         return self._connections[key]

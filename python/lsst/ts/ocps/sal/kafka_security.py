@@ -15,6 +15,7 @@ __all__ = [
     "SaslSettings",
     "TlsSettings",
     "get_protocol",
+    "list_unused",
     "make_registry_context",
     "read_security",
     "to_properties",
@@ -27,6 +28,17 @@ _DEFAULT_MECHANISM: Mechanism = "SCRAM-SHA-512"
 
 _SWITCHES = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 """What librdkafka takes for a boolean."""
+
+_TLS_PROPERTIES = frozenset(
+    {
+        "ssl.ca.location",
+        "ssl.certificate.location",
+        "ssl.key.location",
+        "ssl.key.password",
+        "ssl.endpoint.identification.algorithm",
+        "enable.ssl.certificate.verification",
+    }
+)
 
 _VERIFICATION = "enable.ssl.certificate.verification"
 _HOST_NAME = "ssl.endpoint.identification.algorithm"
@@ -187,6 +199,24 @@ def read_security(properties: Mapping[str, str]) -> tuple[SaslSettings | None, T
             username=username, password=SecretStr(password), mechanism=_read_mechanism(properties)
         )
     return sasl, _read_tls(properties) if protocol.endswith("SSL") else None
+
+
+def list_unused(
+    properties: Mapping[str, str], sasl: SaslSettings | None, tls: TlsSettings | None
+) -> list[str]:
+    """The properties of a login or of TLS that have no meaning under the protocol, with the reason.
+
+    Parameters
+    ----------
+    properties
+        Texts by name.
+    sasl, tls
+        What `read_security` made of them.
+    """
+    reason = f"(security.protocol is {get_protocol(sasl, tls)})"
+    unused = [name for name in properties if sasl is None and name.startswith("sasl.")]
+    unused += [name for name in properties if tls is None and name in _TLS_PROPERTIES]
+    return [f"{name} {reason}" for name in unused]
 
 
 def _read_protocol(properties: Mapping[str, str], *, has_login: bool) -> Protocol:

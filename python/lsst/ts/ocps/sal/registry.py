@@ -259,4 +259,6 @@ def create_registry(settings: SalSettings) -> SchemaRegistry:
         return MemorySchemaRegistry(settings.registry_url.removeprefix(MEMORY_SCHEME))
     from .registry_http import HttpSchemaRegistry  # noqa: PLC0415 (it derives from this module's class)
 
-    return HttpSchemaRegistry(settings.registry_url, timeout=settings.connect_timeout)
+    return HttpSchemaRegistry(
+        settings.registry_url, timeout=settings.connect_timeout, ca_file=settings.ca_file
+    )

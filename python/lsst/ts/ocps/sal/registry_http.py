@@ -6,6 +6,7 @@ import logging
 import ssl
 import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from lsst.ts.ocps.aio.retry import retry
 
 from .avro import ParsedSchema, parse_schema
 from .errors import DecodeError, RegistryError, SchemaNotFoundError, SchemaRefusedError
+from .kafka_security import make_registry_context
 from .registry import MAX_EARLIER, RegisteredSchema, SchemaRegistry
 
 __all__ = ["HttpSchemaRegistry"]
@@ -61,13 +63,23 @@ class HttpSchemaRegistry(SchemaRegistry):
         Its address, without credentials.
     timeout
         How long transient failures (no connection, no answer, 429, 5xx) are repeated (s).
+    ca_file
+        Authorities that an https registry must be known to; None: those of the system.
     log
         Where each failed attempt is reported.
     """
 
-    def __init__(self, url: str, *, timeout: float, log: logging.Logger | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        ca_file: Path | None = None,
+        log: logging.Logger | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
         self._timeout = timeout
+        self._ca_file = ca_file
         self._log = log or logging.getLogger(__name__)
         self._client: httpx.AsyncClient | None = None
         self._client_lock = asyncio.Lock()
@@ -232,7 +244,7 @@ class HttpSchemaRegistry(SchemaRegistry):
                 # Reading the CA bundle takes a while, and plain http does not need it.
                 is_secure = self._url.startswith("https:")
                 verify: ssl.SSLContext | bool = (
-                    await asyncio.to_thread(ssl.create_default_context) if is_secure else False
+                    await asyncio.to_thread(make_registry_context, self._ca_file) if is_secure else False
                 )
                 self._client = httpx.AsyncClient(verify=verify, follow_redirects=False)
             return self._client

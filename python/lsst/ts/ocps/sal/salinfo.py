@@ -170,7 +170,7 @@ class SalInfo(ComponentNames):
         """How far back a topic reads (offsets)."""
         if max_history == 0:
             return 0
-        return self.settings.max_history_read if self.indexed else max_history
+        return self.settings.history_window(self.name) if self.indexed else max_history
 
     def discards_out_of_order(self, kind: TopicKind) -> bool:
         """Whether a sample of such a topic is dropped if its stamp is older than that of the one before."""
@@ -268,6 +268,7 @@ class SalInfo(ComponentNames):
         starting.result()
 
     async def _start(self) -> None:
+        self.settings = await self.domain.complete_settings(self.settings)
         self._connection = self.domain.connection(self.settings)
         if not self.readers and not self.writers:
             return

@@ -3,7 +3,8 @@
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -11,7 +12,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import SettingsError
-from .kafka_security import SaslSettings, TlsSettings
+from .kafka_properties import ClientArguments, Translation
+from .kafka_security import SaslSettings, TlsSettings, list_unused, read_security, to_properties
+from .settings_files import read_properties, read_windows
 
 __all__ = ["MEMORY_SCHEME", "SalSettings", "SaslSettings", "TlsSettings"]
 
@@ -33,6 +36,10 @@ _VARIABLES = {
     "max_history_read": "LSST_MAX_HISTORY_READ",
     "site": "LSST_SITE",
     "ca_file": "SSL_CERT_FILE",
+    "client_file": "LSST_KAFKA_BROKER_CLIENT_CONFIGURATION",
+    "consumer_file": "LSST_KAFKA_CONSUMER_CONFIGURATION",
+    "producer_file": "LSST_KAFKA_PRODUCER_CONFIGURATION",
+    "history_file": "LSST_HISTORY_READ_CONFIG",
     "connect_timeout": "OCPS_CONNECT_TIMEOUT",
 }
 
@@ -80,6 +87,8 @@ class _LoginSettings(SaslSettings):
 class SalSettings(BaseModel):
     """Settings of the SAL runtime, read once and passed in.
 
+    The environment may name files; what they say is added by `with_files`, in a thread.
+
     ``memory://NAME`` as `broker_address` and `registry_url` selects the broker and the registry of that
     name inside this process (for tests).
     """
@@ -105,14 +114,30 @@ class SalSettings(BaseModel):
     replication_factor: int = Field(default=1, ge=1)
     """Of the topics that this process creates."""
 
+    clients: ClientArguments = ClientArguments()
+    """How the Kafka clients differ from ours by default."""
+
     max_history_read: int = Field(default=500, ge=0)
     """History window of indexed components (offsets)."""
+
+    history_windows: tuple[tuple[str, int], ...] = ()
+    """History windows (offsets) of the indexed components that have one of their own."""
 
     site: str | None = None
     """Where this runs; a configurable CSC needs it."""
 
     connect_timeout: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     """How long to try to reach the broker and the registry (s)."""
+
+    client_file: Path | None = None
+    """librdkafka properties of all Kafka clients (YAML)."""
+
+    consumer_file: Path | None = None
+    producer_file: Path | None = None
+    """Those of consumers and of producers alone; the file of all clients wins over them."""
+
+    history_file: Path | None = None
+    """History windows by component (YAML); may be missing."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "SalSettings":
@@ -139,6 +164,76 @@ class SalSettings(BaseModel):
         values: dict[str, Any] = _collect(environment, _VARIABLES)
         values["sasl"], values["tls"] = _read_security(environment)
         return _validate(cls, values, _VARIABLES, environment)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether `with_files` has anything to read."""
+        files = (self.client_file, self.consumer_file, self.producer_file, self.history_file)
+        return any(file is not None for file in files)
+
+    def history_window(self, component: str) -> int:
+        """How far back the events of an indexed component are read (offsets).
+
+        Parameters
+        ----------
+        component
+            Its name.
+        """
+        return dict(self.history_windows).get(component, self.max_history_read)
+
+    def with_files(self) -> "SalSettings":
+        """The settings with what the files say; blocks, so call it in a thread.
+
+        What is not followed is told in one warning.
+
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.SettingsError
+            If a file is missing, broken or wrong; names variable, path and reason.
+        """
+        if not self.has_files:
+            return self
+        windows = read_windows(_VARIABLES["history_file"], self.history_file)
+        translation = Translation()
+        remarks: list[str] = []
+        properties: dict[str, str] = {}
+        # The file of all clients comes last: it wins, as with ts_salobj.
+        for role in ("consumer", "producer", "client"):
+            variable, file = _VARIABLES[f"{role}_file"], getattr(self, f"{role}_file")
+            properties = read_properties(variable, file)
+            with _naming(variable, file):
+                found = translation.add(role, properties)
+                if role == "client":
+                    # As ts_salobj does it: the login of the environment first, then the file.
+                    properties = to_properties(self.sasl, self.tls) | properties
+                    sasl, tls = read_security(properties)
+                    address = _read_address(properties, self.broker_address)
+                    found += list_unused(properties, sasl, tls)
+            if found:
+                remarks.append(f"of {variable}={str(file)!r}: {', '.join(found)}")
+        if remarks:
+            _log.warning("properties that are not followed, %s", "; ".join(remarks))
+        changes = {"broker_address": address, "sasl": sasl, "tls": tls, "clients": translation.arguments}
+        return self.model_copy(update=changes | {"history_windows": tuple(windows.items())})
+
+
+@contextmanager
+def _naming(variable: str, file: Path | None) -> Iterator[None]:
+    """Say which file a wrong property is in."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(f"environment variable {variable}={str(file)!r}: {error}") from None
+
+
+def _read_address(properties: Mapping[str, str], default: str) -> str:
+    for name in ("bootstrap.servers", "metadata.broker.list"):
+        if name in properties:
+            try:
+                return _check_broker_address(properties[name])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+    return default
 
 
 def _collect(environment: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:

@@ -23,8 +23,8 @@ from .kafka_reader import KafkaReader
 
 __all__ = ["KafkaBroker", "choose_partition"]
 
-_FETCH_WAIT = 0.1
-"""A broker with nothing new answers after this time (s). It answers at once when a record arrives; the limit
+_FETCH_WAIT = 100
+"""A broker with nothing new answers after this time (ms). It answers at once when a record arrives; the limit
 matters because aiokafka asks a node for further partitions only after it has answered."""
 
 _MAX_BATCH_SIZE = 256 * 1024
@@ -57,7 +57,9 @@ class KafkaBroker(Broker):
     ) -> None:
         self._settings = settings
         self._address = settings.broker_address
-        self._delivery_timeout = delivery_timeout or settings.connect_timeout
+        self._delivery_timeout = (
+            delivery_timeout or settings.clients.delivery_timeout or settings.connect_timeout
+        )
         self._log = log or logging.getLogger(__name__)
         self._options: dict[str, Any] = {}
         self._control: KafkaControl | None = None
@@ -80,7 +82,8 @@ class KafkaBroker(Broker):
             raise BrokerError(f"{error}: nothing answers there as Kafka does") from error
         except (KafkaError, OSError) as error:
             reason = error or type(error).__name__
-            raise BrokerError(f"{deadline.operation}: {reason} (tried for {timeout:g} s)") from error
+            spent = timeout - deadline.left()
+            raise BrokerError(f"{deadline.operation}: {reason} (tried for {spent:.1f} s)") from error
         else:
             self._control, self._writer = control, writer
         finally:
@@ -131,25 +134,17 @@ class KafkaBroker(Broker):
 
     def _make_producer(self) -> AIOKafkaProducer:
         # Idempotence needs acks=all; aiokafka then has one request under way per partition, so order is kept.
-        return AIOKafkaProducer(
-            **self._options,
-            enable_idempotence=True,
-            acks="all",
-            linger_ms=0,
-            max_batch_size=_MAX_BATCH_SIZE,
-            partitioner=choose_partition,
-        )
+        options = {"linger_ms": 0, "max_batch_size": _MAX_BATCH_SIZE, **self._options}
+        options |= dict(self._settings.clients.producer)
+        return AIOKafkaProducer(**options, enable_idempotence=True, acks="all", partitioner=choose_partition)
 
     def _make_consumer(self) -> AIOKafkaConsumer:
+        options = {"fetch_max_wait_ms": _FETCH_WAIT, **self._options, **dict(self._settings.clients.consumer)}
+        # A position that is gone is ours to decide about, never silently reset.
         consumer = AIOKafkaConsumer(
-            **self._options,
-            group_id=None,
-            enable_auto_commit=False,
-            # A position that is gone is ours to decide about, never silently reset.
-            auto_offset_reset="none",
-            fetch_max_wait_ms=round(_FETCH_WAIT * 1000),
+            **options, group_id=None, enable_auto_commit=False, auto_offset_reset="none"
         )
-        pace_fetches(consumer, max_wait=_FETCH_WAIT)
+        pace_fetches(consumer, max_wait=options["fetch_max_wait_ms"] / 1000)
         return consumer
 
 

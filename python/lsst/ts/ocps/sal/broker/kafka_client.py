@@ -27,6 +27,7 @@ from lsst.ts.ocps.sal.kafka_security import get_protocol
 from lsst.ts.ocps.sal.settings import SalSettings
 
 from .base import OffsetRange, TopicPartition, TopicSpec
+from .kafka_refusal import raise_reason
 
 __all__ = ["KafkaControl", "is_transient", "make_client_options"]
 
@@ -63,6 +64,7 @@ async def make_client_options(settings: SalSettings) -> dict[str, Any]:
         "client_id": "ts_ocps",
         "request_timeout_ms": int(REQUEST_TIMEOUT * 1000),
         "retry_backoff_ms": 100,
+        **dict(settings.clients.common),
     }
     options["security_protocol"] = get_protocol(settings.sasl, settings.tls)
     if settings.sasl is not None:
@@ -125,11 +127,15 @@ class KafkaControl:
         Raises
         ------
         aiokafka.errors.KafkaError
-            If no broker answers.
+            If no broker answers, or none lets us in.
         """
-        client = AIOKafkaClient(**self._options, metadata_max_age_ms=_NEVER)
+        client = AIOKafkaClient(**{**self._options, "metadata_max_age_ms": _NEVER})
         try:
             await client.bootstrap()
+        except KafkaConnectionError:
+            await client.close()
+            await raise_reason(self._options)
+            raise
         except BaseException:
             await client.close()
             raise
