@@ -31,7 +31,7 @@ _ARGUMENTS = (
 _PERMANENT_ERRORS = (SaslAuthenticationFailed, UnsupportedSaslMechanismError, ssl.SSLError)
 
 
-class KafkaRefusalError(KafkaError):
+class KafkaRefusalError(KafkaError):  # type: ignore[misc]  # aiokafka has no types
     """Every broker refuses us, or we refuse it, and another attempt would end in the same way."""
 
     @override
