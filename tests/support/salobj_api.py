@@ -5,7 +5,7 @@ Taken from the description of its Python API; private names are left out, for no
 
 from collections.abc import Mapping
 
-__all__ = ["KEYWORDS", "MEMBERS", "MODULE", "OURS", "UTILS", "is_offered"]
+__all__ = ["KEYWORDS", "MEMBERS", "MODULE", "OURS", "OUR_MEMBERS", "UTILS", "is_offered"]
 
 MODULE = frozenset(
     {
@@ -91,6 +91,11 @@ MEMBERS: Mapping[str, frozenset[str]] = {
     "AckError": frozenset({"ackcmd", "args"}),
 }
 """Attributes and methods by kind of object. Topics (``cmd_x``, ``evt_x``, ``tel_x``) are attributes too."""
+
+OUR_MEMBERS: Mapping[str, frozenset[str]] = {
+    "received command": frozenset({"kafka_name", "max_age", "read_missed", "refuse", "settled_offset"}),
+}
+"""What only our runtime offers; ``csc/outlet.py`` looks whether it is there, and nobody else may."""
 
 KEYWORDS: Mapping[str, frozenset[str]] = {
     "ConfigurableCsc.__init__": frozenset(

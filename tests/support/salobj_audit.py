@@ -12,7 +12,7 @@ from pathlib import Path
 from typing_extensions import override
 
 import lsst.ts.ocps
-from support.salobj_api import MEMBERS
+from support.salobj_api import MEMBERS, OUR_MEMBERS
 
 __all__ = ["AUDITED", "Use", "find_uses", "list_sources", "shorten"]
 
@@ -205,7 +205,7 @@ class _FileReader(ast.NodeVisitor):
             ):
                 owner_kind = self._kind_of(owner)
                 if owner_kind is not None:
-                    self._uses.add((owner_kind, shorten(text)))
+                    self._uses |= {(each, shorten(text)) for each in _settle(owner_kind, text)}
             case _:
                 pass
 
@@ -248,6 +248,11 @@ class _FileReader(ast.NodeVisitor):
                 func=ast.Name(id="getattr" | "get_topic"), args=[owner, ast.Constant(value=str() as name), *_]
             ):
                 kind = _kind_of_member(self._kind_of(owner), name)
+            case ast.Call(
+                func=ast.Name(id="getattr"),
+                args=[owner, ast.JoinedStr(values=[ast.Constant(value=str() as prefix), *_]), *_],
+            ):
+                kind = _kind_of_member(self._kind_of(owner), prefix)
             case ast.Call(func=ast.Name(id="getattr"), args=[owner, *_]):
                 kind = _TOPICS_OF.get(self._kind_of(owner) or "")
             case ast.Call(func=ast.Name(id=name)):
@@ -265,7 +270,12 @@ class _FileReader(ast.NodeVisitor):
 def _settle(kind: str, attribute: str) -> list[str]:
     """What a topic may be that is found by a name which is not written out: what is asked of it tells."""
     candidates = _AMBIGUOUS.get(kind, (kind,))
-    return [each for each in candidates if attribute in MEMBERS[each]] or [candidates[0]]
+    fitting = [
+        each
+        for each in candidates
+        if attribute in MEMBERS.get(each, ()) or attribute in OUR_MEMBERS.get(each, ())
+    ]
+    return fitting or [candidates[0]]
 
 
 def _kind_of_member(owner: str | None, name: str) -> str | None:

@@ -50,7 +50,9 @@ def told(request: pytest.FixtureRequest) -> Any:
 def test_the_stand_in_is_in_use_and_refuses_what_only_our_runtime_has(told: Any) -> None:
     assert told["runtime"] == "ts_salobj"
     assert told["is_probe_refused"]
-    assert told["refused"] == [["SalInfo", "settings"]]
+    # The outlet looks for what only our runtime has, and does without it.
+    looked_for = [["received command", name] for name in ("max_age", "settled_offset")]
+    assert told["refused"] == [["SalInfo", "settings"], *looked_for]
 
 
 def test_it_goes_through_its_states_and_is_alive(told: Any) -> None:
@@ -81,11 +83,11 @@ def test_run_is_followed_by_the_observer_and_by_the_commander(whole: Any) -> Non
         "has_schema": True,
     }
     assert whole["commander"] == [0, "hi"]
-    assert whole["log"] == []
+    assert [line for line in whole["log"] if "interface" in line] == []
 
 
 def test_one_line_of_the_log_says_which_topics_are_missing(deployed: Any) -> None:
-    (line,) = deployed["log"]
+    (line,) = [line for line in deployed["log"] if "interface" in line]
     assert "the installed interface lacks topics" in line
     assert line.rpartition("topics=")[2].rstrip("]").split(", ") == list(NEW_TOPICS)
 

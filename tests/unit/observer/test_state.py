@@ -79,3 +79,11 @@ async def test_the_schema_of_a_payload_is_what_the_csc_tells(pair: Pair) -> None
     assert await parameter_schema(pair.remote, "nap", timeout=10) == {"type": "object"}
     assert await parameter_schema(pair.remote, "big", timeout=10) is None
     assert await parameter_schema(pair.remote, "other", timeout=10) is None
+
+
+async def test_who_has_a_callback_is_not_made_to_wait_for_what_was_never_told(pair: Pair) -> None:
+    async def take(_data: Any) -> None:
+        pass
+
+    pair.remote.evt_payloads.callback = take
+    assert await parameter_schema(pair.remote, "nap") is None

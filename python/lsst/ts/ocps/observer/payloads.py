@@ -34,8 +34,10 @@ async def parameter_schema(
     if topic is None:
         return None
     try:
-        # The topic may have a callback, which forbids waiting.
-        data = topic.get() or await topic.aget(timeout=timeout)
+        data = topic.get()
+        if data is None and not topic.has_callback:
+            # A callback forbids waiting.
+            data = await topic.aget(timeout=timeout)
         definition = json.loads(data.definitions).get(payload, {})
     except (TimeoutError, ValueError, AttributeError):
         return None
