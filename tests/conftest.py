@@ -5,6 +5,7 @@ pytest_plugins = [
     "support.brokers",
     "support.csc",
     "support.observer",
+    "support.s3_server",
     "support.sal_fixtures",
     "support.sandbox",
     "support.service_process",

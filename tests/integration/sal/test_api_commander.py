@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
+from lsst.ts.ocps.sal.base_csc_test_case import BaseCscTestCase
 from lsst.ts.ocps.sal.commander import CscCommander
 from lsst.ts.ocps.sal.data_type import BaseMsgType
 from lsst.ts.ocps.sal.enums import SalRetCode, State
 from lsst.ts.ocps.sal.errors import AckError
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.sal.testing import (
-    BaseCscTestCase,
     assertRaisesAckError,
     assertRaisesAckTimeoutError,
     set_test_topic_subname,

@@ -11,85 +11,13 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from lsst.ts.ocps.sal import (
-        MAX_SAL_INDEX,
-        AckError,
-        AckTimeoutError,
-        BaseCsc,
-        BaseCscTestCase,
-        BaseMsgType,
-        BrokerError,
-        ConfigurableCsc,
-        Controller,
-        CscCommander,
-        Domain,
-        ExpectedError,
-        RegistryError,
-        Remote,
-        SalError,
-        SalInfo,
-        SalLogHandler,
-        SalRetCode,
-        SettingsError,
-        State,
-        WildcardIndexError,
-        as_sal_ret_code,
-        as_salRetCode,
-        as_state,
-        assertRaisesAckError,
-        assertRaisesAckTimeoutError,
-        current_tai,
-        get_expected_summary_states,
-        get_user_host,
-        hierarchical_update,
-        make_state_transition_dict,
-        name_to_name_index,
-        set_summary_state,
-        set_test_topic_subname,
-        tai_from_utc_unix,
-        utc_from_tai_unix,
-    )
+from lsst.ts.ocps import sal
 
-__all__ = [
-    "MAX_SAL_INDEX",
-    "RUNTIME",
-    "AckError",
-    "AckTimeoutError",
-    "BaseCsc",
-    "BaseCscTestCase",
-    "BaseMsgType",
-    "BrokerError",
-    "ConfigurableCsc",
-    "Controller",
-    "CscCommander",
-    "Domain",
-    "ExpectedError",
-    "RegistryError",
-    "Remote",
-    "SalError",
-    "SalInfo",
-    "SalLogHandler",
-    "SalRetCode",
-    "SettingsError",
-    "State",
-    "WildcardIndexError",
-    "as_salRetCode",
-    "as_sal_ret_code",
-    "as_state",
-    "assertRaisesAckError",
-    "assertRaisesAckTimeoutError",
-    "current_tai",
-    "get_expected_summary_states",
-    "get_user_host",
-    "hierarchical_update",
-    "make_state_transition_dict",
-    "name_to_name_index",
-    "set_summary_state",
-    "set_test_topic_subname",
-    "tai_from_utc_unix",
-    "utc_from_tai_unix",
-]
+if TYPE_CHECKING:
+    from lsst.ts.ocps.sal import *  # noqa: F403 (the names of our runtime are the names of this module)
+
+__all__ = ["RUNTIME"]
+__all__ += sal.__all__
 
 _BUILTIN = "builtin"
 _TS_SALOBJ = "ts_salobj"

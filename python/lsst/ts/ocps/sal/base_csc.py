@@ -207,8 +207,23 @@ class BaseCsc(CommandLine, StateMachine):
 
     @override
     async def _check_may_run(self) -> None:
-        if not self.check_if_duplicate:
-            return
+        if self.check_if_duplicate:
+            await self.check_for_duplicate_heartbeat()
+
+    async def check_for_duplicate_heartbeat(self, num_messages: int = 5) -> None:
+        """Look for another instance, for three heartbeat intervals at most; called during the start.
+
+        Parameters
+        ----------
+        num_messages
+            Accepted for programs written for ts_salobj; it has no meaning here.
+
+        Raises
+        ------
+        ~lsst.ts.ocps.sal.errors.ExpectedError
+            If there is one.
+        """
+        del num_messages
         topic = self.evt_heartbeat.topic_info
         self._duplicate_watch = DuplicateWatch(
             broker=self.salinfo.broker,

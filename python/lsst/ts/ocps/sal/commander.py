@@ -4,13 +4,11 @@ import argparse
 import asyncio
 import functools
 import inspect
-import os
 import shlex
-import stat
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
 from enum import IntEnum
 from types import TracebackType
 from typing import Any, Self
@@ -24,9 +22,10 @@ from .enums import State, as_state
 from .errors import AckError, SalError
 from .remote import Remote
 from .states import set_summary_state
+from .stdin import stream_as_generator
 from .topics.read_topic import ReadTopic
 
-__all__ = ["CscCommander"]
+__all__ = ["CscCommander", "cast_argument"]
 
 EXIT_PATIENCE = 5.0
 """How long the end of the program waits for commands under way (s)."""
@@ -310,11 +309,9 @@ class CscCommander(DataFormatter):
             As for `make_from_cmd_line`.
         """
         commander = cls.make_from_cmd_line(index=index, **kwargs)
-        async with commander, _open_stdin() as read_line:
+        async with commander, aclosing(stream_as_generator(sys.stdin, "exit")) as lines:
             commander.print_help()
-            while line := await read_line():
-                if line.strip() == "exit":
-                    break
+            async for line in lines:
                 commander.start_command(line)
             # What was sent just before the end of a script is still answered.
             await commander.wait_for_commands()
@@ -350,26 +347,6 @@ class CscCommander(DataFormatter):
             self.output(f"Command {line.strip()!r} failed: {error}")
 
 
-@asynccontextmanager
-async def _open_stdin() -> AsyncIterator[Callable[[], Awaitable[str]]]:
-    """A function that waits for the next line of standard input; "" at its end."""
-    if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
-        # A file never keeps a thread waiting, and an event loop cannot watch it.
-        yield functools.partial(asyncio.to_thread, sys.stdin.readline)
-        return
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-
-    async def read_line() -> str:
-        return (await reader.readline()).decode()
-
-    try:
-        yield read_line
-    finally:
-        transport.close()
-
-
 async def _call(callback: Callable[[BaseMsgType], Any], data: BaseMsgType) -> None:
     outcome = callback(data)
     if inspect.isawaitable(outcome):
@@ -379,6 +356,26 @@ async def _call(callback: Callable[[BaseMsgType], Any], data: BaseMsgType) -> No
 def _cast(name: str, avro_type: str, count: int, text: str) -> Any:
     if count > 1:
         raise ValueError(f"{name} is an array; it cannot be given here")
+    return cast_argument(name, avro_type, text)
+
+
+def cast_argument(name: str, avro_type: str, text: str) -> bool | int | float | str:
+    """The value of one word of a command line.
+
+    Parameters
+    ----------
+    name
+        Name of the field, for errors.
+    avro_type
+        Its type.
+    text
+        As typed.
+
+    Raises
+    ------
+    ValueError
+        If the text is no such value.
+    """
     if avro_type == "boolean":
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE

@@ -100,7 +100,7 @@ class Controller:
         self._closing = False
         self._closer: asyncio.Task[None] | None = None
         self._tasks = TaskSupervisor(self.salinfo.name_index, on_death=self._note_death, log=self.log)
-        self._log_handler = SalLogHandler(self.salinfo, self.evt_logMessage)
+        self._log_handler = SalLogHandler(self)
         self.log.addHandler(self._log_handler)
         self.start_task: asyncio.Task[None] = asyncio.create_task(
             self._run_start(), name=f"{self.salinfo.name_index}:start"

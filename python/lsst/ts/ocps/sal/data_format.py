@@ -30,9 +30,9 @@ class DataFormatter:
             return f"{key}={value:0.4f}"
         return f"{key}={value}"
 
-    def format_dict(self, fields: dict[str, Any]) -> str:
+    def format_dict(self, d: dict[str, Any]) -> str:
         """Fields as text."""
-        return ", ".join(self.format_item(key, value) for key, value in fields.items())
+        return ", ".join(self.format_item(key, value) for key, value in d.items())
 
     def format_data(self, data: BaseMsgType) -> str:
         """The public fields of a sample as text."""

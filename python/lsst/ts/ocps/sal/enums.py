@@ -25,7 +25,11 @@ class State(IntEnum):
 
 
 class SalRetCode(IntEnum):
-    """Codes of SAL; those beginning with ``CMD_`` are sent in acknowledgements."""
+    """Codes of SAL; those beginning with ``CMD_`` are sent in acknowledgements (sal-on-kafka section 7).
+
+    The others are what the C library of SAL returned before Kafka. Nothing here sends or expects them; they
+    exist for programs that name them.
+    """
 
     OK = 0
     """No error (historic)."""
@@ -36,8 +40,77 @@ class SalRetCode(IntEnum):
     ERR = -1
     """Same as `ERROR`."""
 
+    ILLEGAL_REVCODE = -2
+    """The record belongs to another version of the interface (historic)."""
+
+    TOO_MANY_HANDLES = -3
+    """Too many connections (historic)."""
+
+    NOT_DEFINED = -4
+    """No such thing (historic)."""
+
     TIMEOUT = -5
     """Time over (historic; commands use `CMD_TIMEOUT`)."""
+
+    SIGNAL_INTERRUPT = -6
+    """Interrupted by a signal (historic)."""
+
+    STATE_DISABLED = 1
+    """Historic name of `State.DISABLED`."""
+
+    STATE_ENABLED = 2
+    """Historic name of `State.ENABLED`."""
+
+    STATE_FAULT = 3
+    """Historic name of `State.FAULT`."""
+
+    STATE_OFFLINE = 4
+    """Historic name of `State.OFFLINE`."""
+
+    STATE_STANDBY = 5
+    """Historic name of `State.STANDBY`."""
+
+    WAIT_FOR_NEXT_UPDATE = -10000
+    """Wait for the next sample (historic)."""
+
+    WAIT_FOR_CHANGE = -10001
+    """Wait for a changed sample (historic)."""
+
+    NO_UPDATES = -100
+    """No new sample (historic)."""
+
+    WAITING_FOR_NEXT = 100
+    """Waiting for a sample (historic)."""
+
+    GOT_UPDATE = 101
+    """There is a new sample (historic)."""
+
+    SYNC_IN = 102
+    """Synchronised input (historic)."""
+
+    SYNC_OUT = 103
+    """Synchronised output (historic)."""
+
+    SYNC_SET = 104
+    """Synchronisation is set (historic)."""
+
+    SYNC_CLEAR = 105
+    """Synchronisation is cleared (historic)."""
+
+    SYNC_READ = 106
+    """Synchronisation is read (historic)."""
+
+    EVENT_INFO = 200
+    """An event that informs (historic)."""
+
+    EVENT_WARN = -200
+    """An event that warns (historic)."""
+
+    EVENT_ERROR = -201
+    """An event that tells of an error (historic)."""
+
+    EVENT_ABORT = -202
+    """An event that tells of an abort (historic)."""
 
     CMD_ACK = 300
     """Received; neither ends a command nor gives it more time."""
@@ -68,6 +141,24 @@ class SalRetCode(IntEnum):
 
     DATA_AVAIL = 400
     """Data are there (historic)."""
+
+    DEADLINE_MISS = 401
+    """A sample came too late (historic)."""
+
+    INCOMPAT_QOS = 402
+    """The two sides do not fit (historic)."""
+
+    SAMPLE_REJ = 403
+    """A sample was refused (historic)."""
+
+    LIVELINESS_CHG = 404
+    """A writer has come or gone (historic)."""
+
+    SAMPLELOST = 405
+    """A sample was lost (historic)."""
+
+    SUBSCR_MATCH = 406
+    """The two sides have found each other (historic)."""
 
 
 def as_state(value: int) -> State | int:

@@ -8,10 +8,13 @@ import socket
 
 from .errors import WildcardIndexError
 
-__all__ = ["MAX_SAL_INDEX", "get_user_host", "name_to_name_index"]
+__all__ = ["LOCAL_HOST", "MAX_SAL_INDEX", "get_user_host", "name_to_name_index"]
 
 MAX_SAL_INDEX = (1 << 31) - 1
 """Largest index of a component."""
+
+LOCAL_HOST = "127.0.0.1"
+"""Address of this machine (obsolete)."""
 
 _NAME_INDEX = re.compile(r"(?P<name>[a-zA-Z_-][a-zA-Z0-9_-]*)(?::(?P<index>\d+|\*))?")
 

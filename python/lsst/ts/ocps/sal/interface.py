@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data_type import BaseMsgType
 
 __all__ = ["PRIVATE_FIELD_PREFIX", "ComponentInfo", "FieldInfo", "Scalar", "TopicInfo", "TopicKind"]
 
@@ -75,6 +79,29 @@ class TopicInfo:
         bare = self.sal_name.removeprefix("command_" if self.kind is TopicKind.COMMAND else "logevent_")
         return f"{self.kind.value}{bare}"
 
+    @property
+    def array_fields(self) -> dict[str, int]:
+        """Length of each array field, by name."""
+        return {name: info.count for name, info in self.fields.items() if info.count > 1}
+
+    def get_revcode(self) -> str:
+        """Code of the schema (sal-on-kafka section 3), before anything is adopted from a registry."""
+        from .avro import rev_code  # noqa: PLC0415 (avro is made of this)
+
+        return rev_code(self)
+
+    def make_avro_schema(self) -> dict[str, Any]:
+        """The schema of the records (sal-on-kafka section 3)."""
+        from .avro import build_schema  # noqa: PLC0415 (avro is made of this)
+
+        return build_schema(self)
+
+    def make_dataclass(self) -> "type[BaseMsgType]":
+        """The class of the records."""
+        from .data_type import data_type  # noqa: PLC0415 (data types are made of this)
+
+        return data_type(self)
+
     def kafka_name(self, topic_subname: str) -> str:
         """Name of the Kafka topic (sal-on-kafka section 2)."""
         return f"lsst.{topic_subname}.{self.component_name}.{self.sal_name}"
@@ -106,3 +133,8 @@ class ComponentInfo:
 
     index_enumeration: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Names of the indices, where the component has them."""
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the component is indexed, as ts_xml calls it."""
+        return self.is_indexed

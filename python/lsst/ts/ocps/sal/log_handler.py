@@ -5,13 +5,14 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from .errors import SalError
-from .salinfo import SalInfo
-from .topics.controller_topics import ControllerEvent
+
+if TYPE_CHECKING:
+    from .controller import Controller
 
 __all__ = ["MAX_WAITING_RECORDS", "SalLogHandler"]
 
@@ -30,16 +31,15 @@ class SalLogHandler(logging.Handler):
 
     Parameters
     ----------
-    salinfo
-        The component and index.
-    event
-        Its event logMessage.
+    controller
+        The component.
     """
 
-    def __init__(self, salinfo: SalInfo, event: ControllerEvent) -> None:
+    def __init__(self, controller: "Controller") -> None:
         super().__init__()
+        salinfo = controller.salinfo
         self._salinfo = salinfo
-        self._event = event
+        self._event = controller.evt_logMessage
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Mapping[str, Any]] = deque()
         self._num_dropped = 0

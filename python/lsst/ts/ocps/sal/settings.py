@@ -16,7 +16,7 @@ from .kafka_properties import ClientArguments, Translation
 from .kafka_security import SaslSettings, TlsSettings, list_unused, read_security, to_properties
 from .settings_files import read_properties, read_windows
 
-__all__ = ["MEMORY_SCHEME", "SalSettings", "SaslSettings", "TlsSettings"]
+__all__ = ["MEMORY_SCHEME", "SalSettings", "SaslSettings", "TlsSettings", "get_s3_endpoint_url"]
 
 MEMORY_SCHEME = "memory://"
 """Addresses that begin so select a broker or registry inside this process."""
@@ -234,6 +234,28 @@ def _read_address(properties: Mapping[str, str], default: str) -> str:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
     return default
+
+
+def get_s3_endpoint_url(environment: Mapping[str, str] | None = None) -> str | None:
+    """Where S3 is (``S3_ENDPOINT_URL``, sal-on-kafka section 16); None: AWS.
+
+    Parameters
+    ----------
+    environment
+        The variables; None: those of this process, as they are now.
+
+    Raises
+    ------
+    ~lsst.ts.ocps.sal.errors.SettingsError
+        If it is no URL, or holds credentials.
+    """
+    if environment is None:
+        environment = os.environ  # noqa: TID251 (this is the module that reads the environment)
+    value = environment.get("S3_ENDPOINT_URL", "")
+    try:
+        return _check_registry_url(value) if value else None
+    except ValueError as error:
+        raise SettingsError(_describe("S3_ENDPOINT_URL", str(error), environment)) from None
 
 
 def _collect(environment: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:

@@ -183,6 +183,21 @@ class MemoryBroker(Broker):
         return self._cluster.topics[topic]
 
     @staticmethod
+    def delete_topics(name: str, prefix: str) -> None:
+        """Drop the topics of a cluster whose names begin so.
+
+        Parameters
+        ----------
+        name
+            Which cluster.
+        prefix
+            Beginning of the names of the topics.
+        """
+        cluster = _CLUSTERS.get(name, _Cluster())
+        for topic in [each for each in cluster.topics if each.startswith(prefix)]:
+            del cluster.topics[topic], cluster.specs[topic]
+
+    @staticmethod
     def forget(name: str) -> None:
         """Drop what the brokers of a name hold (for tests).
 

@@ -7,6 +7,7 @@ from .base import BaseTopic
 from .command_info import CommandInfo
 from .controller_command import ControllerCommand
 from .controller_topics import ControllerEvent, ControllerTelemetry
+from .mock_write_topic import MockWriteTopic
 from .read_topic import DEFAULT_QUEUE_LEN, MIN_QUEUE_LEN, ReadTopic
 from .remote_command import RemoteCommand
 from .remote_topics import RemoteEvent, RemoteTelemetry
@@ -23,6 +24,7 @@ __all__ = [
     "ControllerCommand",
     "ControllerEvent",
     "ControllerTelemetry",
+    "MockWriteTopic",
     "ReadTopic",
     "RemoteCommand",
     "RemoteEvent",
