@@ -1,4 +1,4 @@
-"""The large file annex against a server of its own, and the announcement of files on a broker of each kind."""
+"""The large file annex on a server of its own; files are announced on a broker of each kind."""
 
 import asyncio
 import hashlib
@@ -8,6 +8,7 @@ import socket
 import threading
 import uuid
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -79,15 +80,16 @@ async def test_a_bucket_may_be_created_twice(s3_environment: str) -> None:
     assert again.bucket.name == bucket.name
 
 
-async def test_only_a_missing_file_counts_as_missing(s3_environment: str) -> None:
+async def test_only_a_missing_file_counts_as_missing(
+    s3_environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bucket = await make_bucket()
 
     def refuse(**_: object) -> None:
-        raise ClientError(
-            {"Error": {"Code": "403"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "HeadObject"
-        )  # type: ignore[typeddict-item]
+        answer: Any = {"Error": {"Code": "403"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        raise ClientError(answer, "HeadObject")
 
-    bucket.service_resource.meta.client.head_object = refuse  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(bucket.service_resource.meta.client, "head_object", refuse)
     with pytest.raises(ClientError, match="403"):
         await bucket.exists(KEY)
 
@@ -97,6 +99,7 @@ async def test_a_transfer_that_takes_too_long_is_given_up_and_ends(
 ) -> None:
     bucket = await make_bucket()
     monkeypatch.setattr(annex, "TRANSFER_TIMEOUT", 0.2)
+    # Progress is told, and so the end noticed, every 256 KiB.
     go_on, has_ended = threading.Event(), threading.Event()
 
     class SlowFile(io.BytesIO):
@@ -109,7 +112,7 @@ async def test_a_transfer_that_takes_too_long_is_given_up_and_ends(
             has_ended.set()
 
     with pytest.raises(DeadlineExceededError, match=r"upload of a to bucket .*: no end after 0\.2 s"):
-        await bucket.upload(SlowFile(CONTENT), "a")
+        await bucket.upload(SlowFile(bytes(1 << 20)), "a")
     go_on.set()
     assert await asyncio.to_thread(has_ended.wait, WAIT)
     assert not await bucket.exists("a")

@@ -322,7 +322,7 @@ class AsyncS3Bucket:
 async def _transfer(
     operation: str, run: Callable[[Callable[[int], None]], T], callback: Callable[[int], None] | None
 ) -> T:
-    """Run a transfer in a thread; one that is given up ends with the next bytes that it moves."""
+    """Run a transfer in a thread; one that is given up ends when it next tells how far it has come."""
     is_abandoned = threading.Event()
 
     def told(count: int) -> None:
