@@ -7,6 +7,7 @@ pytest_plugins = [
     "support.observer",
     "support.s3_server",
     "support.sal_fixtures",
+    "support.conformance",
     "support.sandbox",
     "support.service_process",
 ]

@@ -1,0 +1,143 @@
+"""The Python API of ts_salobj as data, and a CSC to try it with.
+
+Everything here and in the ``test_conformance_*`` files uses the names of `lsst.ts.ocps.salobj`, so that it
+runs on either runtime; the broker inside the process exists for ours only.
+"""
+
+import ast
+import functools
+import inspect
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typing_extensions import override
+
+from lsst.ts.ocps import salobj
+from lsst.ts.ocps.sal.settings import SalSettings
+from support.brokers import BROKER_KINDS, BrokerBench
+from support.sal_fixtures import make_environment
+
+__all__ = ["ApiCase", "ApiCsc", "find", "load_table", "parse_signature", "read_signature"]
+
+DATA = Path(__file__).parents[1] / "data" / "salobj_api"
+
+_KINDS = [kind for kind in BROKER_KINDS if kind != "memory" or salobj.RUNTIME == "builtin"]
+
+Parameter = tuple[str, str, Any]
+"""Name ("" for the two variable kinds), kind, and default (or `inspect.Parameter.empty`)."""
+
+
+def load_table(name: str) -> Any:
+    """One of the tables."""
+    return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def find(path: str) -> Any:
+    """The object of a dotted name in the API."""
+    return functools.reduce(getattr, path.split("."), salobj)
+
+
+def parse_signature(text: str) -> list[Parameter]:
+    """The parameters that a signature of the table tells; defaults are literals."""
+    function = ast.parse(f"def f({text}): ...").body[0]
+    assert isinstance(function, ast.FunctionDef)
+    args = function.args
+    empty = inspect.Parameter.empty
+    defaults = [empty] * (len(args.args) - len(args.defaults)) + [ast.literal_eval(d) for d in args.defaults]
+    parameters: list[Parameter] = [
+        (arg.arg, "POSITIONAL_OR_KEYWORD", default) for arg, default in zip(args.args, defaults, strict=True)
+    ]
+    parameters += [
+        (arg.arg, "KEYWORD_ONLY", empty if default is None else ast.literal_eval(default))
+        for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True)
+    ]
+    if args.kwarg is not None:
+        parameters.append(("", "VAR_KEYWORD", empty))
+    return parameters
+
+
+def read_signature(path: str) -> list[Parameter]:
+    """The parameters of a function, a method (without ``self``) or a constructor of the API."""
+    parameters = list(inspect.signature(find(path)).parameters.values())
+    owner = find(path.rpartition(".")[0]) if "." in path else None
+    if inspect.isclass(owner):
+        described = inspect.getattr_static(owner, path.rpartition(".")[2])
+        if not isinstance(described, staticmethod | classmethod):
+            parameters = parameters[1:]
+    return [
+        ("" if each.kind.name.startswith("VAR") else each.name, each.kind.name, each.default)
+        for each in parameters
+    ]
+
+
+class ApiCsc(salobj.TestCsc):
+    """Notes when its hooks are called; hooks fail as the test wants."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.hooks: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.calls: list[tuple[str, int]] = []
+        super().__init__(*args, **kwargs)
+
+    async def _run_hook(self, name: str) -> None:
+        self.calls.append((name, int(self.summary_state)))
+        if name in self.hooks:
+            await self.hooks[name]()
+
+    @override
+    async def configure(self, config: Any) -> None:
+        await self._run_hook("configure")
+        await super().configure(config)
+
+    @override
+    async def begin_enable(self, data: Any) -> None:
+        await self._run_hook("begin_enable")
+
+    @override
+    async def end_enable(self, data: Any) -> None:
+        await self._run_hook("end_enable")
+
+    @override
+    async def handle_summary_state(self) -> None:
+        await self._run_hook("handle_summary_state")
+
+
+class ApiCase(salobj.BaseCscTestCase):
+    """Makes an `ApiCsc` and a Remote of it."""
+
+    csc: ApiCsc
+
+    def __init__(self, config_dir: Path) -> None:
+        self.config_dir = config_dir
+
+    @override
+    def basic_make_csc(
+        self, initial_state: Any, config_dir: Any, simulation_mode: int, **kwargs: Any
+    ) -> ApiCsc:
+        return ApiCsc(
+            index=self.next_index(),
+            config_dir=config_dir or self.config_dir,
+            initial_state=initial_state,
+            simulation_mode=simulation_mode,
+            **kwargs,
+        )
+
+
+@pytest.fixture(params=_KINDS)
+def api_settings(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, test_logger: object
+) -> SalSettings:
+    """Settings for a broker of each kind that the runtime can use, put into the environment."""
+    bench = request.getfixturevalue(f"{request.param}_bench")
+    assert isinstance(bench, BrokerBench)
+    for name, value in make_environment(bench.settings).items():
+        monkeypatch.setenv(name, value)
+    return bench.settings
+
+
+@pytest.fixture
+def api_case(api_settings: SalSettings, csc_config_dir: Path) -> ApiCase:
+    """Makes CSCs on such a broker."""
+    return ApiCase(csc_config_dir)
