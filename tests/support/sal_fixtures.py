@@ -65,7 +65,7 @@ def drain_states(remote: Remote) -> list[State]:
     return states
 
 
-async def forget_start(case: CscCase) -> None:
+async def forget_start(case: BaseCscTestCase) -> None:
     """Take away what the CSC has published at its start, once all of it has come."""
     state, error = case.remote.evt_summaryState, case.remote.evt_errorCode
 
