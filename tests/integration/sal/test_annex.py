@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from botocore.exceptions import ClientError
+from typing_extensions import override
 
 from lsst.ts.ocps.aio.deadline import DeadlineExceededError
 from lsst.ts.ocps.sal import annex
@@ -103,10 +104,12 @@ async def test_a_transfer_that_takes_too_long_is_given_up_and_ends(
     go_on, has_ended = threading.Event(), threading.Event()
 
     class SlowFile(io.BytesIO):
+        @override
         def read(self, size: int | None = -1, /) -> bytes:
             go_on.wait(WAIT)
             return super().read(size)
 
+        @override
         def close(self) -> None:
             super().close()
             has_ended.set()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -125,12 +126,17 @@ async def test_a_command_that_nobody_answers_times_out(api_settings: SalSettings
         assert caught.value.ackcmd.result == "No command acknowledgement seen"
 
 
+def has_state(remote: salobj.Remote, state: salobj.State) -> bool:
+    data = remote.evt_summaryState.get()
+    return data is not None and bool(data.summaryState == state)
+
+
 async def test_commands_in_the_wrong_state_are_refused_by_name(api_case: ApiCase) -> None:
     async with api_case.make_csc(initial_state=salobj.State.STANDBY):
         remote = api_case.remote
         for state in (salobj.State.STANDBY, salobj.State.DISABLED, salobj.State.ENABLED):
             await salobj.set_summary_state(remote, state, timeout=WAIT)
-            await until(lambda state=state: remote.evt_summaryState.get().summaryState == state)
+            await until(partial(has_state, remote, state))
             for row in (row for row in TABLES["wrong_states"] if row["state"] == state):
                 with salobj.assertRaisesAckError(ack=-302, error=1, result_contains=row["result"]):
                     await getattr(remote, f"cmd_{row['command']}").start(timeout=WAIT)
