@@ -10,8 +10,8 @@ import pytest
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.sal.settings import SalSettings
+from support.conformance import ApiCase, load_table
 from support.sal_fixtures import WAIT, forget_start, until
-from support.salobj_api import ApiCase, load_table
 
 pytestmark = pytest.mark.asyncio
 

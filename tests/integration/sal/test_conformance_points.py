@@ -15,9 +15,9 @@ from typing_extensions import override
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.sal.settings import SalSettings
+from support.conformance import ApiCase, ApiCsc
 from support.golden import load_golden
 from support.sal_fixtures import WAIT, forget_start, until
-from support.salobj_api import ApiCase, ApiCsc
 
 pytestmark = pytest.mark.asyncio
 
