@@ -1,4 +1,4 @@
-"""The Python API of ts_salobj as data, and a CSC to try it with.
+"""The Python API of ts_salobj as data, and brokers to try it on.
 
 Everything here and in the ``test_conformance_*`` files uses the names of `lsst.ts.ocps.salobj`, so that it
 runs on either runtime; the broker inside the process exists for ours only.
@@ -8,19 +8,17 @@ import ast
 import functools
 import inspect
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typing_extensions import override
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.sal.settings import SalSettings
 from support.brokers import BROKER_KINDS, BrokerBench
-from support.sal_fixtures import make_environment
+from support.sal_fixtures import CscCase, make_environment
 
-__all__ = ["ApiCase", "ApiCsc", "find", "load_table", "parse_signature", "read_signature"]
+__all__ = ["find", "load_table", "parse_signature", "read_signature"]
 
 DATA = Path(__file__).parents[1] / "data" / "salobj_api"
 
@@ -73,58 +71,6 @@ def read_signature(path: str) -> list[Parameter]:
     ]
 
 
-class ApiCsc(salobj.TestCsc):
-    """Notes when its hooks are called; hooks fail as the test wants."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.hooks: dict[str, Callable[[], Awaitable[None]]] = {}
-        self.calls: list[tuple[str, int]] = []
-        super().__init__(*args, **kwargs)
-
-    async def _run_hook(self, name: str) -> None:
-        self.calls.append((name, int(self.summary_state)))
-        if name in self.hooks:
-            await self.hooks[name]()
-
-    @override
-    async def configure(self, config: Any) -> None:
-        await self._run_hook("configure")
-        await super().configure(config)
-
-    @override
-    async def begin_enable(self, data: Any) -> None:
-        await self._run_hook("begin_enable")
-
-    @override
-    async def end_enable(self, data: Any) -> None:
-        await self._run_hook("end_enable")
-
-    @override
-    async def handle_summary_state(self) -> None:
-        await self._run_hook("handle_summary_state")
-
-
-class ApiCase(salobj.BaseCscTestCase):
-    """Makes an `ApiCsc` and a Remote of it."""
-
-    csc: ApiCsc
-
-    def __init__(self, config_dir: Path) -> None:
-        self.config_dir = config_dir
-
-    @override
-    def basic_make_csc(
-        self, initial_state: Any, config_dir: Any, simulation_mode: int, **kwargs: Any
-    ) -> ApiCsc:
-        return ApiCsc(
-            index=self.next_index(),
-            config_dir=config_dir or self.config_dir,
-            initial_state=initial_state,
-            simulation_mode=simulation_mode,
-            **kwargs,
-        )
-
-
 @pytest.fixture(params=_KINDS)
 def api_settings(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, test_logger: object
@@ -138,6 +84,6 @@ def api_settings(
 
 
 @pytest.fixture
-def api_case(api_settings: SalSettings, csc_config_dir: Path) -> ApiCase:
+def api_case(api_settings: SalSettings, csc_config_dir: Path) -> CscCase:
     """Makes CSCs on such a broker."""
-    return ApiCase(csc_config_dir)
+    return CscCase(csc_config_dir)

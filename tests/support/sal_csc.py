@@ -7,9 +7,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from lsst.ts.ocps.sal.data_type import BaseMsgType
-from lsst.ts.ocps.sal.enums import State
-from lsst.ts.ocps.sal.testcsc import CONFIG_SCHEMA, TestCsc
+from lsst.ts.ocps.salobj import CONFIG_SCHEMA, BaseMsgType, State, TestCsc
 
 __all__ = ["CONFIG_SCHEMA", "SalTestCsc"]
 

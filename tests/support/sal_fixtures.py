@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from lsst.ts.ocps.sal.base_csc_test_case import BaseCscTestCase
 from lsst.ts.ocps.sal.controller import Controller
 from lsst.ts.ocps.sal.enums import State
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.settings import SalSettings
+from lsst.ts.ocps.salobj import BaseCscTestCase
 from support.brokers import BrokerBench
 from support.environment import make_environment
 from support.sal_csc import SalTestCsc

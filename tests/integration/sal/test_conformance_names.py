@@ -6,7 +6,8 @@ import pytest
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.sal.settings import SalSettings
-from support.conformance import ApiCase, find, load_table, parse_signature, read_signature
+from support.conformance import find, load_table, parse_signature, read_signature
+from support.sal_fixtures import CscCase
 
 NAMES = load_table("names")
 SIGNATURES = load_table("signatures")
@@ -62,7 +63,7 @@ def test_signatures_are_the_usual_ones(path: str, text: str) -> None:
 
 
 @pytest.mark.asyncio
-async def test_objects_have_the_usual_attributes(api_case: ApiCase) -> None:
+async def test_objects_have_the_usual_attributes(api_case: CscCase) -> None:
     attributes, gone = NAMES["attributes"], NAMES["gone"]
     async with api_case.make_csc(initial_state=salobj.State.STANDBY):
         csc, remote = api_case.csc, api_case.remote
@@ -93,7 +94,7 @@ async def test_objects_have_the_usual_attributes(api_case: ApiCase) -> None:
 
 
 @pytest.mark.asyncio
-async def test_topics_describe_themselves(api_case: ApiCase, api_settings: SalSettings) -> None:
+async def test_topics_describe_themselves(api_case: CscCase, api_settings: SalSettings) -> None:
     async with api_case.make_csc(initial_state=salobj.State.STANDBY):
         info = api_case.csc.evt_arrays.topic_info
         assert info.array_fields["int0"] == 5

@@ -10,8 +10,8 @@ import pytest
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.sal.settings import SalSettings
-from support.conformance import ApiCase, load_table
-from support.sal_fixtures import WAIT, forget_start, until
+from support.conformance import load_table
+from support.sal_fixtures import WAIT, CscCase, forget_start, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -131,7 +131,7 @@ def has_state(remote: salobj.Remote, state: salobj.State) -> bool:
     return data is not None and bool(data.summaryState == state)
 
 
-async def test_commands_in_the_wrong_state_are_refused_by_name(api_case: ApiCase) -> None:
+async def test_commands_in_the_wrong_state_are_refused_by_name(api_case: CscCase) -> None:
     async with api_case.make_csc(initial_state=salobj.State.STANDBY):
         remote = api_case.remote
         for state in (salobj.State.STANDBY, salobj.State.DISABLED, salobj.State.ENABLED):
@@ -146,7 +146,7 @@ async def test_commands_in_the_wrong_state_are_refused_by_name(api_case: ApiCase
 
 
 async def test_failing_hooks_have_the_usual_outcome(
-    api_case: ApiCase, caplog: pytest.LogCaptureFixture
+    api_case: CscCase, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with api_case.make_csc(initial_state=salobj.State.DISABLED):
         csc, remote = api_case.csc, api_case.remote
@@ -174,7 +174,7 @@ async def test_failing_hooks_have_the_usual_outcome(
         assert state.private_sndStamp < done.private_sndStamp
 
 
-async def test_the_configuration_is_applied_before_the_state_changes(api_case: ApiCase) -> None:
+async def test_the_configuration_is_applied_before_the_state_changes(api_case: CscCase) -> None:
     async with api_case.make_csc(initial_state=salobj.State.STANDBY):
         csc, remote = api_case.csc, api_case.remote
         remote.evt_summaryState.flush()
@@ -190,7 +190,7 @@ async def test_the_configuration_is_applied_before_the_state_changes(api_case: A
         assert applied.url == csc.config_dir.as_uri()
 
 
-async def test_the_events_of_a_start_come_in_the_usual_order(api_case: ApiCase) -> None:
+async def test_the_events_of_a_start_come_in_the_usual_order(api_case: CscCase) -> None:
     async with api_case.make_csc(initial_state=salobj.State.STANDBY):
         names = TABLES["start_order"]
         events = [getattr(api_case.remote, f"evt_{name}") for name in names]
@@ -200,7 +200,7 @@ async def test_the_events_of_a_start_come_in_the_usual_order(api_case: ApiCase) 
     assert stamps[0] < first_heartbeat.private_sndStamp < stamps[2]
 
 
-async def test_a_fault_is_published_before_its_hook_and_raises_nothing(api_case: ApiCase) -> None:
+async def test_a_fault_is_published_before_its_hook_and_raises_nothing(api_case: CscCase) -> None:
     async with api_case.make_csc(initial_state=salobj.State.ENABLED):
         csc, remote = api_case.csc, api_case.remote
         await forget_start(api_case)

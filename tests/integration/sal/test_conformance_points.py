@@ -15,9 +15,9 @@ from typing_extensions import override
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.sal.settings import SalSettings
-from support.conformance import ApiCase, ApiCsc
 from support.golden import load_golden
-from support.sal_fixtures import WAIT, forget_start, until
+from support.sal_csc import SalTestCsc
+from support.sal_fixtures import WAIT, CscCase, forget_start, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -28,7 +28,7 @@ def raises_not_started() -> Iterator[None]:
         yield
 
 
-async def test_1_records_are_plain_dataclasses_with_fresh_lists(api_case: ApiCase) -> None:
+async def test_1_records_are_plain_dataclasses_with_fresh_lists(api_case: CscCase) -> None:
     async with api_case.make_csc(initial_state=salobj.State.STANDBY):
         csc, remote = api_case.csc, api_case.remote
         salinfo = remote.salinfo
@@ -53,7 +53,7 @@ async def test_1_records_are_plain_dataclasses_with_fresh_lists(api_case: ApiCas
             hash(first)
 
 
-async def test_2_rev_codes_and_units_are_those_of_the_interface(api_case: ApiCase) -> None:
+async def test_2_rev_codes_and_units_are_those_of_the_interface(api_case: CscCase) -> None:
     async with api_case.make_csc(initial_state=salobj.State.STANDBY):
         remote = api_case.remote
         expected = load_golden("misc")["Test:0"]["rev_codes"]
@@ -67,7 +67,7 @@ async def test_2_rev_codes_and_units_are_those_of_the_interface(api_case: ApiCas
             assert hasattr(remote.evt_logMessage.DataType(), name)
 
 
-async def test_5_objects_can_be_used_right_after_construction(api_case: ApiCase) -> None:
+async def test_5_objects_can_be_used_right_after_construction(api_case: CscCase) -> None:
     csc = api_case.basic_make_csc(salobj.State.STANDBY, None, 1)
     csc.cmd_wait.allow_multiple_callbacks = False
     csc.evt_softwareVersions.set(subsystemVersions="mine")
@@ -228,7 +228,7 @@ async def test_9_a_csc_is_made_from_the_command_line_with_keywords(
     arguments = ["run_test_csc", "7", "--configdir", str(csc_config_dir), "--state", "disabled"]
     monkeypatch.setattr(sys, "argv", arguments)
     expected = await asyncio.to_thread(csc_config_dir.resolve)
-    csc = ApiCsc.make_from_cmd_line(index=True)
+    csc = SalTestCsc.make_from_cmd_line(index=True)
     async with csc:
         assert (csc.salinfo.index, csc.simulation_mode, csc.check_if_duplicate) == (7, 0, False)
         assert csc.config_dir == expected
@@ -239,7 +239,7 @@ async def test_9_a_csc_is_made_from_the_command_line_with_keywords(
 async def test_9_a_failed_start_shows_in_done_task_and_comes_out_of_amain(
     api_settings: SalSettings, csc_config_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Failing(ApiCsc):
+    class Failing(SalTestCsc):
         @override
         async def start(self) -> None:
             await super().start()
@@ -255,7 +255,7 @@ async def test_9_a_failed_start_shows_in_done_task_and_comes_out_of_amain(
         await Failing.amain(index=8)
 
 
-async def test_10_everything_from_the_beginning_is_queued(api_case: ApiCase) -> None:
+async def test_10_everything_from_the_beginning_is_queued(api_case: CscCase) -> None:
     async with api_case.make_csc(initial_state=salobj.State.ENABLED):
         remote = api_case.remote
         await api_case.assert_next_summary_state(salobj.State.ENABLED)

@@ -130,7 +130,7 @@ def tai_from_utc(utc: "float | str | astropy.time.Time", format: str | None = "u
     from astropy.time import Time  # noqa: PLC0415 (heavy, and rarely needed)
 
     moment = utc if isinstance(utc, Time) else Time(utc, scale="utc", format=format)
-    return float(moment.tai.mjd * SECONDS_PER_DAY + MJD_MINUS_UNIX_SECONDS)
+    return float(moment.unix_tai)
 
 
 def astropy_time_from_tai_unix(tai_unix: float) -> "astropy.time.Time":
