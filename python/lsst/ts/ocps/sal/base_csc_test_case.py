@@ -214,6 +214,15 @@ class BaseCscTestCase(ABC):
             ``configurationOverride`` for the ``start`` command.
         timeout
             Longest wait for each thing (s).
+
+        Raises
+        ------
+        AssertionError
+            If the CSC is in another state than it should be, or obeys a command that it should not.
+        TimeoutError
+            If a state is not published in time.
+        ~lsst.ts.ocps.sal.errors.AckError
+            If it refuses a state command.
         """
         enabled = tuple(enabled_commands)
         way: Sequence[tuple[str, State, tuple[str, ...]]] = (
@@ -251,6 +260,11 @@ class BaseCscTestCase(ABC):
             Commands that have to fail; None: all.
         good_commands
             Commands that are not tried.
+
+        Raises
+        ------
+        AssertionError
+            If a command succeeds, or fails in another way than with CMD_FAILED.
         """
         names = self.remote.salinfo.command_names if bad_commands is None else sorted(bad_commands)
         for name in names:
@@ -288,6 +302,15 @@ class BaseCscTestCase(ABC):
             Further arguments.
         timeout
             Longest wait for each state (s).
+
+        Raises
+        ------
+        AssertionError
+            If it publishes another state.
+        TimeoutError
+            If a state is not published in time.
+        OSError
+            If there is no such executable.
         """
         arguments = [*([str(int(index))] if index else []), *cmdline_args]
         if initial_state is not None:

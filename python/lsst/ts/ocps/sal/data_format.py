@@ -1,4 +1,4 @@
-"""Samples as text for people."""
+"""Samples as text for people (salobj-api section 10)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""What the SAL objects of one process share: identity, and the connections to broker and registry."""
+"""What the SAL objects of one process share: identity, and the connections to broker and registry.
+
+Source: salobj-api section 3.
+"""
 
 import asyncio
 import logging

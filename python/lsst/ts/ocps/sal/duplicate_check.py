@@ -1,4 +1,4 @@
-"""Find out whether another instance of the same component and index is alive.
+"""Find out whether another instance of the same component and index is alive (sal-on-kafka section 11).
 
 Its heartbeats tell: before the start a new heartbeat of somebody else refuses the start; for a short time
 after it, of two that started together the one whose first heartbeat came later leaves.

@@ -1,4 +1,4 @@
-"""What can go wrong in the SAL runtime.
+"""What can go wrong in the SAL runtime (salobj-api section 2).
 
 ::
 

@@ -1,4 +1,4 @@
-"""Small functions of the API that belong to no object."""
+"""Small functions of the API that belong to no object (salobj-api section 2)."""
 
 import functools
 import getpass

@@ -1,4 +1,7 @@
-"""What a SAL component consists of: topics and their fields, as the interface XML tells it."""
+"""What a SAL component consists of: topics and their fields, as the interface XML tells it.
+
+Source: salobj-api section 4.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""Names of a component, its topics and its acknowledgements, as every SalInfo offers them."""
+"""Names of a component, its topics and its acknowledgements, as every SalInfo offers them.
+
+Source: salobj-api section 4.
+"""
 
 from functools import cached_property
 

@@ -1,4 +1,7 @@
-"""One component and index as one program uses it: names, topics, reading and writing."""
+"""One component and index as one program uses it: names, topics, reading and writing.
+
+Source: salobj-api section 4.
+"""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Lines of text from a stream, without blocking the event loop."""
+"""Lines of text from a stream, without blocking the event loop (salobj-api section 1)."""
 
 import asyncio
 import os

@@ -1,4 +1,7 @@
-"""Rules for the values of fields: what is a change, and what becomes of a value on the wire."""
+"""Rules for the values of fields: what is a change, and what becomes of a value on the wire.
+
+Source: sal-on-kafka section 9.
+"""
 
 import math
 import warnings

@@ -1,4 +1,7 @@
-"""Acknowledgements: writing them in a CSC, and sorting them to their commands in a Remote."""
+"""Acknowledgements: writing them in a CSC, and sorting them to their commands in a Remote.
+
+Source: sal-on-kafka section 7.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What every topic object has."""
+"""What every topic object has (salobj-api section 7)."""
 
 from functools import cached_property
 

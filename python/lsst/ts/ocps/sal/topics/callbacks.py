@@ -1,4 +1,4 @@
-"""Run the callback of a topic, sample by sample or for all samples at once."""
+"""Run the callback of a topic, sample by sample or for all samples at once (salobj-api section 7)."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""What a Remote knows of a command that it has sent."""
+"""What a Remote knows of a command that it has sent (salobj-api section 7)."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Events and telemetry as a Controller writes them."""
+"""Events and telemetry as a Controller writes them (salobj-api section 7)."""
 
 from lsst.ts.ocps.sal.salinfo import SalInfo
 

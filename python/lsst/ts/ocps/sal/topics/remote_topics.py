@@ -1,4 +1,4 @@
-"""Events and telemetry as a Remote reads them."""
+"""Events and telemetry as a Remote reads them (salobj-api section 7)."""
 
 from lsst.ts.ocps.sal.salinfo import SalInfo
 

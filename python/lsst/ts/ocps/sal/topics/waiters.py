@@ -1,4 +1,4 @@
-"""Tasks that wait for the next sample of a topic."""
+"""Tasks that wait for the next sample of a topic (salobj-api section 7)."""
 
 import asyncio
 from collections.abc import Callable
