@@ -21,6 +21,7 @@ check: $(VENV)/.dev-ready
 	$(BIN)/python tests/support/tree_rules.py
 
 system-test: $(VENV)/.dev-ready
+	.ci/install-system-packages
 	PYTHONPATH=tests $(BIN)/python -m support.system_needs
 	$(PYTEST) -m system
 

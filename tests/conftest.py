@@ -7,7 +7,10 @@ pytest_plugins = [
     "support.observer",
     "support.s3_server",
     "support.sal_fixtures",
+    # Use the one before, which has to be registered first.
     "support.conformance",
+    "support.rough_kafka",
+    "support.rough_registry",
     "support.sandbox",
     "support.service_process",
 ]

@@ -102,6 +102,16 @@ class ProcessStack:
         """End the CSC as a crash does (SIGKILL)."""
         self._end(parts.CSC, signal.SIGKILL)
 
+    def kill_broker(self) -> None:
+        """End Apache Kafka as a crash does (SIGKILL)."""
+        assert self._kafka is not None, "only an Apache Kafka of this stack is killed"
+        self._kafka.kill()
+
+    def restart_broker(self) -> None:
+        """Start Apache Kafka again, on its data and port."""
+        assert self._kafka is not None
+        self._kafka.start()
+
     def _end(self, name: str, number: signal.Signals) -> int:
         process = self._processes.pop(name)
         process.send_signal(number)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio
 TELEMETRY = load_component("Test").topics["tel_scalars"]
 
 
-async def test_a_partition_that_is_added_is_read_from_its_begin_on(
+async def test_all_partitions_are_read_and_one_that_is_added_from_its_begin_on(
     memory_environment: SalSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lsst.ts.ocps.sal.partition_watch.LOOK_EVERY", 0.05)
@@ -27,8 +27,9 @@ async def test_a_partition_that_is_added_is_read_from_its_begin_on(
         async with open_pair(index=1) as (controller, remote):
             stream = controller.tel_scalars
 
-            def write(value: int, key: bytes) -> int:
-                record = stream.codec.encode({"salIndex": 1, "int0": value}, schema_id=stream.schema_id)
+            def write(value: int, key: bytes, stamp: float = 0.0) -> int:
+                fields = {"salIndex": 1, "int0": value, "private_sndStamp": stamp}
+                record = stream.codec.encode(fields, schema_id=stream.schema_id)
                 return memory.append(topic, key=key, value=record).partition
 
             keys = find_keys(lambda key: write(0, key), partitions=2)
@@ -36,7 +37,8 @@ async def test_a_partition_that_is_added_is_read_from_its_begin_on(
             memory.expand(topic, 3)
             keys = find_keys(lambda key: write(1, key), partitions=3)
             for value in range(2, 30):
-                write(value, keys[value % 3])
+                # Stamps are in order within a partition only.
+                write(value, keys[value % 3], stamp=value - 1000.0 * (value % 3) + 3000.0)
             seen: set[int] = set()
 
             def read() -> bool:

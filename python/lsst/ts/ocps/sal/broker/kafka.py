@@ -139,7 +139,9 @@ class KafkaBroker(Broker):
         return AIOKafkaProducer(**options, enable_idempotence=True, acks="all", partitioner=choose_partition)
 
     def _make_consumer(self) -> AIOKafkaConsumer:
-        options = {"fetch_max_wait_ms": _FETCH_WAIT, **self._options, **dict(self._settings.clients.consumer)}
+        # What an aborted transaction has written was never said.
+        options = {"fetch_max_wait_ms": _FETCH_WAIT, "isolation_level": "read_committed", **self._options}
+        options |= dict(self._settings.clients.consumer)
         # A position that is gone is ours to decide about, never silently reset.
         consumer = AIOKafkaConsumer(
             **options, group_id=None, enable_auto_commit=False, auto_offset_reset="none"
