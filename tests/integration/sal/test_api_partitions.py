@@ -24,7 +24,7 @@ async def test_all_partitions_are_read_and_one_that_is_added_from_its_begin_on(
     topic = TELEMETRY.kafka_name(memory_environment.topic_subname)
     async with started(memory_environment) as broker:
         await broker.ensure_topics([TopicSpec(topic, partitions=2)])
-        async with open_pair(index=1) as (controller, remote):
+        async with open_pair(index=1, discard_out_of_order_telemetry=False) as (controller, remote):
             stream = controller.tel_scalars
 
             def write(value: int, key: bytes, stamp: float = 0.0) -> int:

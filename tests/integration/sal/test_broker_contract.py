@@ -205,6 +205,22 @@ async def test_a_topic_with_several_partitions_is_read_completely(
         assert own == sorted(own)
 
 
+async def test_partitions_that_are_read_together_come_in_the_order_of_writing(
+    broker: Broker, reader: BrokerReader, topic: str
+) -> None:
+    wide = f"{topic}.wide"
+    await broker.ensure_topics([TopicSpec(wide, partitions=3)])
+    for n in range(30):
+        await broker.send(wide, key=f"k{n}".encode(), value=b"%d" % n)
+    await reader.assign({TopicPartition(wide, number): 0 for number in range(3)})
+    count = 0
+    async with Deadline("read 30 records", LIMIT).enforce():
+        while count < 30:
+            stamps = [record.timestamp for record in await reader.read(timeout=1.0)]
+            assert stamps == sorted(stamps)
+            count += len(stamps)
+
+
 async def test_tombstones_and_null_keys_are_read_as_they_are(
     broker_bench: BrokerBench, broker: Broker, reader: BrokerReader, topic: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from lsst.ts.ocps.sal.enums import SalRetCode, State
 from lsst.ts.ocps.sal.remote import Remote
 from support.apache_kafka import ApacheKafka
 from support.brokers import NoidaProcess, make_settings
+from support.loop_watch import watch_loop
 from support.ports import free_port
 from support.sal_fixtures import WAIT, CscCase, make_environment, until
 
@@ -58,26 +58,6 @@ async def silenced(broker: NoidaProcess | ApacheKafka) -> AsyncIterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGCONT)
-
-
-@asynccontextmanager
-async def watch_loop() -> AsyncIterator[list[float]]:
-    """Gaps between the turns of a task that wants a turn every 10 ms (s)."""
-    gaps: list[float] = []
-
-    async def turn() -> None:
-        last = time.monotonic()
-        while True:
-            await asyncio.sleep(0.01)
-            now = time.monotonic()
-            gaps.append(now - last)
-            last = now
-
-    task = asyncio.create_task(turn())
-    try:
-        yield gaps
-    finally:
-        task.cancel()
 
 
 @pytest.mark.parametrize("outage", [restarted, silenced])

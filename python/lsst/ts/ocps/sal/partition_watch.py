@@ -13,7 +13,8 @@ from .errors import BrokerError
 __all__ = ["PartitionWatch"]
 
 LOOK_EVERY = 15.0
-"""How often the broker is asked (s). Nothing is lost meanwhile: a new partition is read from its begin on."""
+"""How often the broker is asked (s). A new partition is read from its begin on; what is older than the last
+sample by then reaches only those who want samples that are out of order."""
 
 
 class PartitionWatch:

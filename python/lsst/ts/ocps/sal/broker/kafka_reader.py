@@ -23,6 +23,7 @@ from lsst.ts.ocps.sal.errors import BrokerError
 
 from .base import BrokerReader, OffsetRange, Record, TopicPartition
 from .kafka_client import is_transient
+from .merging import merge_by_time
 from .positions import clip_position
 
 __all__ = ["KafkaReader"]
@@ -152,7 +153,9 @@ class KafkaReader(BrokerReader):
                 for partition, messages in batches.items():
                     self._positions[partition] = messages[-1].offset + 1
                 if batches or left <= 0:
-                    return [_to_record(message) for batch in batches.values() for message in batch]
+                    return merge_by_time(
+                        [_to_record(message) for message in each] for each in batches.values()
+                    )
         return ()
 
     @override

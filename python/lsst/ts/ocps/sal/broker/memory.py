@@ -13,6 +13,7 @@ from typing_extensions import override
 from lsst.ts.ocps.sal.errors import BrokerError
 
 from .base import Broker, BrokerReader, OffsetRange, Record, TopicPartition, TopicSpec
+from .merging import merge_by_time
 from .positions import clip_position
 
 __all__ = ["MemoryBroker", "MemoryReader"]
@@ -255,15 +256,17 @@ class MemoryReader(BrokerReader):
                 return self._take(max_records)
 
     def _take(self, max_records: int) -> list[Record]:
-        taken: list[Record] = []
+        count = 0
+        batches: list[list[Record]] = []
         for partition, position in () if self._is_closed else self._positions.items():
             log = self._topics[partition.topic][partition.partition]
             start = clip_position(partition, position, OffsetRange(log.begin, log.end), _log)
             first = start - log.begin
-            found = log.records[first : first + max_records - len(taken)]
+            found = log.records[first : first + max_records - count]
             self._positions[partition] = log.begin + first + len(found)
-            taken += found
-        return taken
+            count += len(found)
+            batches.append(found)
+        return merge_by_time(batches)
 
     @override
     async def aclose(self) -> None:
