@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
+
+import psutil
 
 from lsst.ts.ocps.salobj import Controller, Domain, Remote
 
@@ -25,7 +27,7 @@ OLD_HEARTBEAT = 3.5
 """After this time nobody takes the last heartbeat for that of a living CSC (s)."""
 
 NUM_WRITTEN = 5000
-BATCH_SIZE = 100
+BATCH_SIZE = 50
 """Events written at once, and awaited together; while they are encoded nothing else runs."""
 
 NUM_READ = 20_000
@@ -79,17 +81,35 @@ async def measure_start(figures: Figures, program: str, name: str, config: Path,
             with run_program(program, str(_INDEX), "--configdir", str(config)) as process:
                 await remote.evt_summaryState.next(flush=False, timeout=WAIT)
                 figures.add(name, 1e3 * (time.perf_counter() - begin))
+                computing = psutil.Process(process.pid).cpu_times()
+                figures.add(f"{name}: computing time", 1e3 * (computing.user + computing.system))
                 process.terminate()
                 await asyncio.to_thread(process.wait, WAIT)
             await asyncio.sleep(OLD_HEARTBEAT)
 
 
+REMOTES: Mapping[str, Sequence[str] | None] = {
+    "Remote of all topics": None,
+    "Remote of commands and one event": ["summaryState"],
+}
+"""What a Remote includes: the more topics, the more every fetch costs."""
+
+
 async def measure_commands(figures: Figures, address: str, config: Path, n: int) -> None:
     """Round trips of a command that does nothing, each beside one of a bare record on the same broker."""
+    for kind, include in REMOTES.items():
+        await measure_commands_of(figures, kind, include, address, config, n)
+        await asyncio.sleep(OLD_HEARTBEAT)
+
+
+async def measure_commands_of(  # noqa: PLR0917 (all of one call)
+    figures: Figures, kind: str, include: Sequence[str] | None, address: str, config: Path, n: int
+) -> None:
+    """Those of one kind of Remote."""
     async with (
         Domain() as domain,
-        Remote(domain, "Test", _INDEX) as remote,
-        BareBroker.connect(address, "bench.sal.bare") as bare,
+        Remote(domain, "Test", _INDEX, include=include) as remote,
+        BareBroker.connect(address, f"bench.sal.bare.{len(kind)}") as bare,
     ):
         remote.evt_summaryState.flush()
         with run_program("csc", str(_INDEX), "--configdir", str(config)):
@@ -102,12 +122,11 @@ async def measure_commands(figures: Figures, address: str, config: Path, n: int)
                 middle = time.perf_counter()
                 await remote.cmd_setLogLevel.set_start(level=20, timeout=WAIT)
                 end = time.perf_counter()
-                figures.add("bare round trip beside the commands", 1e3 * (middle - begin))
-                figures.add("command to COMPLETE", 1e3 * (end - middle))
-    ratio = median(figures.samples["command to COMPLETE"]) / median(
-        figures.samples["bare round trip beside the commands"]
-    )
-    figures.add("command to COMPLETE, in bare round trips (medians)", ratio)
+                figures.add(f"{kind}: bare round trip beside the commands", 1e3 * (middle - begin))
+                figures.add(f"{kind}: command to COMPLETE", 1e3 * (end - middle))
+    commands = median(figures.samples[f"{kind}: command to COMPLETE"])
+    floor = median(figures.samples[f"{kind}: bare round trip beside the commands"])
+    figures.add(f"{kind}: command to COMPLETE, in bare round trips (medians)", commands / floor)
 
 
 async def measure_writing(figures: Figures, n: int) -> None:
@@ -185,11 +204,11 @@ async def measure_memory(figures: Figures, seconds: float) -> None:
             process.kill()
             await process.wait()
     report: dict[str, Any] = json.loads(output)
-    assert report["read"] == report["written"], report
     resident: Sequence[float] = report["resident"]
     tenth = max(1, len(resident) // 10)
     early, late = fmean(resident[tenth : 2 * tenth]), fmean(resident[-tenth:])
     name = f"{seconds:g} s of events"
     figures.add(f"{name}: rate (1/s)", report["written"] / seconds)
+    figures.add(f"{name}: events lost", report["written"] - report["read"])
     figures.add(f"{name}: resident memory after a tenth (MB)", early)
     figures.add(f"{name}: growth of the memory from there (%)", 100 * (late / early - 1))
