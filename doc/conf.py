@@ -18,7 +18,9 @@ exclude_patterns = ["_build", "news"]
 html_theme = "alabaster"
 nitpicky = True
 # Links into other documentations would need the network.
-nitpick_ignore_regex = [(r"py:.*", r"(argparse|astropy|asyncio|collections|logging|pathlib|unittest)\..*")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(argparse|astropy|asyncio|collections|contextlib|logging|pathlib|unittest)\..*"),
+]
 default_role = "py:obj"
 
 autodoc_member_order = "bysource"
@@ -38,10 +40,17 @@ PAGES = {
 }
 
 
-def choose_page(value: object) -> str | None:
+def is_alias(name: str, value: object) -> bool:
+    """Whether a class has another name where it is defined."""
+    return inspect.isclass(value) and value.__name__ != name
+
+
+def choose_page(name: str, value: object) -> str | None:
     """The page of a public name; None for a module."""
     if inspect.ismodule(value):
         return None
+    if is_alias(name, value):
+        return "values"
     if not inspect.isclass(value):
         return "functions" if inspect.isroutine(value) else "values"
     if issubclass(value, BaseException):
@@ -63,7 +72,7 @@ def make_entry(module: str, name: str, page: str) -> str:
 def find_home(package: str, name: str, value: object) -> str:
     """The module in which a public name is defined."""
     home = getattr(value, "__module__", None)
-    if isinstance(home, str) and home.startswith(f"{sal.__name__}."):
+    if not is_alias(name, value) and isinstance(home, str) and home.startswith(f"{sal.__name__}."):
         return home
     listed = sal._MODULES.get(name)  # noqa: SLF001 (the one list of where the names are)
     return f"{sal.__name__}.{listed}" if listed else package
@@ -76,7 +85,7 @@ def write_reference() -> None:
     for package in (sal, topics):
         for name in sorted(package.__all__):
             value = getattr(package, name)
-            page = choose_page(value)
+            page = choose_page(name, value)
             if page is None or name.startswith("__"):
                 continue
             if package is topics and page == "classes":

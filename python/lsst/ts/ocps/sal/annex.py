@@ -222,7 +222,7 @@ class AsyncS3Bucket:
         Raises
         ------
         TimeoutError
-            If it took longer than `TRANSFER_TIMEOUT`.
+            If it took longer than ``TRANSFER_TIMEOUT``.
         boto3.exceptions.Boto3Error, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
             If S3 cannot be reached, or refuses.
         """
@@ -253,7 +253,7 @@ class AsyncS3Bucket:
         Raises
         ------
         TimeoutError
-            If it took longer than `TRANSFER_TIMEOUT`.
+            If it took longer than ``TRANSFER_TIMEOUT``.
         botocore.exceptions.ClientError
             If there is no such file, or S3 refuses.
         botocore.exceptions.BotoCoreError
@@ -280,7 +280,7 @@ class AsyncS3Bucket:
         Raises
         ------
         TimeoutError
-            If there was no answer within `CALL_TIMEOUT`.
+            If there was no answer within ``CALL_TIMEOUT``.
         botocore.exceptions.ClientError
             If S3 gives any other answer than that there is none, such as that it may not be told.
         botocore.exceptions.BotoCoreError
@@ -307,7 +307,7 @@ class AsyncS3Bucket:
         Raises
         ------
         TimeoutError
-            If there was no answer within `CALL_TIMEOUT`.
+            If there was no answer within ``CALL_TIMEOUT``.
         botocore.exceptions.ClientError
             If there is no such file, or S3 refuses.
         botocore.exceptions.BotoCoreError
