@@ -1,7 +1,6 @@
 """A real broker is silent, restarts, or is not there: the loop goes on, nothing is skipped or doubled."""
 
 import asyncio
-import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +16,7 @@ from lsst.ts.ocps.sal.broker.kafka import KafkaBroker
 from lsst.ts.ocps.sal.errors import BrokerError
 from support.brokers import NoidaProcess, make_settings, started
 from support.ports import free_port
+from support.processes import suspended
 
 pytestmark = pytest.mark.asyncio
 
@@ -81,21 +81,8 @@ async def measure_longest_stall(until: asyncio.Event) -> float:
 async def silenced(process: NoidaProcess) -> AsyncIterator[None]:
     """The broker neither answers nor closes connections."""
     assert process.process is not None
-    pid = process.process.pid
-    process.process.send_signal(signal.SIGSTOP)
-    try:
-        async with Deadline("stop of every thread of the broker", LIMIT).enforce():
-            while not has_stopped(pid):  # noqa: ASYNC110 (the kernel tells nobody)
-                await asyncio.sleep(0.01)
+    async with suspended(process.process.pid):
         yield
-    finally:
-        process.process.send_signal(signal.SIGCONT)
-
-
-def has_stopped(pid: int) -> bool:
-    """Whether no thread runs any more; the signal takes a moment to reach them all."""
-    stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 async def test_a_silent_broker_stops_neither_the_loop_nor_loses_order(own_noida: NoidaProcess) -> None:

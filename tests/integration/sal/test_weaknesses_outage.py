@@ -1,7 +1,6 @@
 """Sal-on-kafka section 20, point 2: a CSC and a Remote while their broker is silent, or starts again."""
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from support.apache_kafka import ApacheKafka
 from support.brokers import NoidaProcess, make_settings
 from support.loop_watch import watch_loop
 from support.ports import free_port
+from support.processes import suspended
 from support.sal_fixtures import WAIT, CscCase, make_environment, until
 
 pytestmark = pytest.mark.asyncio
@@ -53,11 +53,8 @@ async def silenced(broker: NoidaProcess | ApacheKafka) -> AsyncIterator[None]:
     """The broker neither answers nor closes connections."""
     process = broker.process if isinstance(broker, NoidaProcess) else broker._process
     assert process is not None
-    process.send_signal(signal.SIGSTOP)
-    try:
+    async with suspended(process.pid):
         yield
-    finally:
-        process.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("outage", [restarted, silenced])

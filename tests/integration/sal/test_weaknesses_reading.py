@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -20,6 +19,7 @@ from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.salinfo import SalInfo
 from lsst.ts.ocps.sal.settings import SalSettings
 from support.brokers import BrokerBench
+from support.processes import suspended
 from support.sal_fixtures import WAIT, make_environment, open_pair, until
 from support.sal_log import read_log
 from support.sal_records import drain, write_history
@@ -154,10 +154,9 @@ async def test_weakness_07_a_suspended_process_reads_everything_it_missed(
         try:
             async with asyncio.timeout(60):
                 assert await process.stdout.readline() == b"ready\n"
-                process.send_signal(signal.SIGSTOP)
-                for number in range(1, 601):
-                    await controller.evt_scalars.set_write(int0=number)
-                process.send_signal(signal.SIGCONT)
+                async with suspended(process.pid):
+                    for number in range(1, 601):
+                        await controller.evt_scalars.set_write(int0=number)
                 lines = [await process.stdout.readline() for _ in range(600)]
             assert [int(line) for line in lines] == list(range(1, 601))
         finally:

@@ -171,8 +171,8 @@ class TopicReader:
             If they could not all be read in time.
         """
         partition = TopicPartition(topic, 0)
-        stream = self._streams[partition]
-        stretch = OffsetRange(max(since, stream.held.begin), stream.held.end)
+        begin = (await self._broker.offsets([partition]))[partition].begin
+        stretch = OffsetRange(max(since, begin), self._streams[partition].held.end)
         deadline = Deadline(f"reading {topic} from offset {since} on", CATCH_UP_TIMEOUT)
         reading = read_stretches(self._broker, {partition: stretch}, deadline=deadline, idle=CATCH_UP_TIMEOUT)
         samples, position = [], stretch.begin
