@@ -1,6 +1,7 @@
 """A real broker is silent, restarts, or is not there: the loop goes on, nothing is skipped or doubled."""
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -160,7 +161,7 @@ async def test_no_broker_is_told_with_address_and_time_after_repeated_attempts()
         await broker.start()
     assert time.monotonic() - begin > 0.5
     assert f"connect to Kafka {address}" in str(caught.value)
-    assert "1.5 s" in str(caught.value)
+    assert re.search(r"tried for \d+\.\d s", str(caught.value))
     await broker.aclose()
 
 

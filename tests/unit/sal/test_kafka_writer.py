@@ -7,7 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerClosed
+from aiokafka.errors import (
+    KafkaError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.partitioner import DefaultPartitioner
 
 from lsst.ts.ocps.sal.broker.kafka import choose_partition
@@ -25,6 +31,7 @@ class ScriptedProducer:
     def __init__(self) -> None:
         self.taken: list[tuple[bytes, asyncio.Future[Any]]] = []
         self.end: KafkaError | None = None
+        self.num_asked = 0
         self.is_stopped = False
 
     async def start(self) -> None:
@@ -36,6 +43,7 @@ class ScriptedProducer:
 
     async def send(self, topic: str, *, key: bytes, value: bytes) -> asyncio.Future[Any]:
         del key
+        self.num_asked += 1
         await asyncio.sleep(0)
         if self.end is not None:
             raise self.end
@@ -93,6 +101,21 @@ async def test_what_an_ended_producer_lost_goes_to_the_next_in_order_and_before_
     await asyncio.gather(*tasks, *later)
     await writer.aclose(timeout=1)
     assert [producer.is_stopped for producer in producers] == [True, True]
+
+
+async def test_a_topic_that_a_starting_broker_does_not_know_yet_is_written_again_in_order() -> None:
+    writer, producers = await make_writer()
+    producers[0].end = UnknownTopicOrPartitionError()
+    tasks = send(writer, b"1", b"2")
+    await wait_for(lambda: producers[0].num_asked > 0)
+    producers[0].end = None
+    await wait_for(lambda: len(producers[0].taken) == 2)
+    assert producers[0].values() == [b"1", b"2"]
+    for value in (b"1", b"2"):
+        producers[0].store(value)
+    await asyncio.gather(*tasks)
+    await writer.aclose(timeout=1)
+    assert len(producers) == 1
 
 
 async def test_a_dead_producer_is_replaced_before_the_record_is_handed_over() -> None:

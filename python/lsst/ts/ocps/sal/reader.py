@@ -169,6 +169,8 @@ class TopicReader:
         ------
         ~lsst.ts.ocps.sal.errors.BrokerError
             If they could not all be read in time.
+        ~lsst.ts.ocps.sal.errors.RegistryError
+            If the registry could not be asked for a schema.
         """
         partition = TopicPartition(topic, 0)
         begin = (await self._broker.offsets([partition]))[partition].begin
@@ -179,7 +181,7 @@ class TopicReader:
         async with aclosing(reading) as records:
             async for record in records:
                 position = record.offset + 1
-                sample = await self._decode_old(record)
+                sample = await self._decode_or_skip(record, HISTORY_TIMEOUT)
                 if sample is not None:
                     samples.append(sample)
         if position < stretch.end:

@@ -15,6 +15,7 @@ from aiokafka.errors import (
     ProducerClosed,
     ProducerFenced,
     UnknownProducerId,
+    UnknownTopicOrPartitionError,
 )
 
 from lsst.ts.ocps.aio.deadline import Deadline, DeadlineExceededError
@@ -35,8 +36,8 @@ _ENDING_ERRORS = (
 )
 """After one of these a producer accepts nothing more for the partition; the record has not been stored."""
 
-_PAUSE_BEFORE_REPLACEMENT = 0.1
-"""So that a broker that ends every producer is not overrun (s)."""
+_PAUSE_BEFORE_REPEAT = 0.1
+"""So that a broker that refuses every attempt is not overrun (s)."""
 
 _ABANDON_TIME = 1.0
 """Longest wait for the tasks of a producer that is given up (s)."""
@@ -190,6 +191,11 @@ class KafkaWriter:
                 lane.producer = self._producer
             try:
                 future = await lane.producer.send(topic, key=key, value=value)
+            except UnknownTopicOrPartitionError:
+                # The topic was there when we started. aiokafka says this too of a topic that is written for
+                # the first time while no broker answers; the deadline of the record tells when to give up.
+                await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
+                continue
             except KafkaError as error:
                 if not _ends_producer(error):
                     raise
@@ -233,7 +239,7 @@ class KafkaWriter:
                 self._log.warning(
                     "Kafka %s takes nothing more from our producer; making a new one", self._address
                 )
-                await asyncio.sleep(_PAUSE_BEFORE_REPLACEMENT)
+                await asyncio.sleep(_PAUSE_BEFORE_REPEAT)
                 self._producer = await self._start_producer()
                 # Other topics may still wait for confirmations from the old one.
                 _ = self._retiring.start(self._stop_producer(ended, self._timeout), name="retire producer")

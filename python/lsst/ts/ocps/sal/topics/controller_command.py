@@ -139,7 +139,7 @@ class ControllerCommand(ReadTopic):
 
         A program that remembers it can ask `read_missed` in its next life what came meanwhile.
         """
-        if self.salinfo.reader is None:
+        if self.salinfo.reader is None or not self.salinfo.started:
             return None
         position = self.salinfo.reader.position(self.kafka_name)
         return min(position, next(iter(self._unanswered.values()), position))
@@ -160,6 +160,8 @@ class ControllerCommand(ReadTopic):
             If not started, or closed.
         ~lsst.ts.ocps.sal.errors.BrokerError
             If they could not all be read in time.
+        ~lsst.ts.ocps.sal.errors.RegistryError
+            If the registry could not be asked for a schema.
         """
         self.salinfo.assert_running()
         assert self.salinfo.reader is not None  # noqa: S101 (a started SalInfo with commands reads)
