@@ -25,7 +25,8 @@ from lsst.ts.ocps.sal.settings import SalSettings
 from support.s3_server import S3_SECRET, S3_TOKEN, set_credentials
 from support.sal_fixtures import WAIT
 
-pytestmark = pytest.mark.asyncio
+# One worker, one server.
+pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("s3")]
 
 KEY = "OCPS:1/result/2023/11/14/OCPS:1_result_a b.json"
 CONTENT = bytes(range(256)) * 40
