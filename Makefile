@@ -23,7 +23,7 @@ check: $(VENV)/.dev-ready
 system-test: $(VENV)/.dev-ready
 	.ci/install-system-packages
 	PYTHONPATH=tests $(BIN)/python -m support.system_needs
-	$(PYTEST) -m system
+	$(PYTEST) -n 2 --dist loadgroup -m system
 
 bench: $(VENV)/.dev-ready
 	PYTHONPATH=tests $(BIN)/python -m benchmarks

@@ -46,9 +46,10 @@ __all__ = [
     "started",
 ]
 
-APACHE_KINDS = (
-    pytest.param("apache", marks=pytest.mark.system),
-    pytest.param("apache_secure", marks=pytest.mark.system),
+APACHE_KINDS = tuple(
+    # One worker for the tests of one broker, so that each broker starts once.
+    pytest.param(kind, marks=[pytest.mark.system, pytest.mark.xdist_group(kind)])
+    for kind in ("apache", "apache_secure")
 )
 """Apache Kafka plain, and with SASL_SSL and SCRAM-SHA-512."""
 

@@ -200,10 +200,23 @@ def parameters(**values: Any) -> str:
     return json.dumps(values)
 
 
-@pytest.fixture(params=("memory", *APACHE_KINDS))
-def csc_bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CscBench:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test of the CSC in memory and on Apache Kafka; those that say so on the secure one too.
+
+    On every broker the whole suite would take longer than all other system tests together.
+    """
+    if "csc_broker" in metafunc.fixturenames:
+        plain, _ = APACHE_KINDS
+        is_for_all = metafunc.definition.get_closest_marker("every_broker") is not None
+        metafunc.parametrize("csc_broker", ("memory", *(APACHE_KINDS if is_for_all else (plain,))))
+
+
+@pytest.fixture
+def csc_bench(
+    csc_broker: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> CscBench:
     """A bench on a broker and registry inside this process, and, as system test, on Apache Kafka."""
-    broker_bench = request.getfixturevalue(f"{request.param}_bench")
+    broker_bench = request.getfixturevalue(f"{csc_broker}_bench")
     assert isinstance(broker_bench, BrokerBench)
     state_dir = tmp_path / "state"
     state_dir.mkdir()

@@ -14,7 +14,7 @@ from lsst.ts.ocps.salobj import AckError, SalRetCode
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.csc import TIMEOUT, CscBench, Spy, final_ack
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.every_broker]
 P = ExecutionPhase
 
 
