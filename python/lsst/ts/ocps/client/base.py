@@ -8,7 +8,30 @@ from typing import ClassVar
 from lsst.ts.ocps.uws.jobs import Job, JobRef
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
-__all__ = ["Backend", "BackendInfo", "CreatedJob", "Submission"]
+__all__ = ["Backend", "BackendInfo", "CreatedJob", "ShellJob", "Submission"]
+
+
+@dataclass(frozen=True, slots=True)
+class ShellJob:
+    """How a payload is run by a back end that takes a command and environment variables."""
+
+    command: str
+    """One line for a shell; has no placeholders."""
+
+    url: str = ""
+    """Git repository that is cloned beforehand; "" for none."""
+
+    commit_ref: str = ""
+    """Branch, tag or hash that is checked out of it."""
+
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables, in order; ``{name}`` in a value stands for a parameter."""
+
+    text_lists: frozenset[str] = frozenset()
+    """Parameters that are lists of texts, and travel as such even with one item."""
+
+    json_lists: frozenset[str] = frozenset()
+    """Parameters that are lists of numbers and the like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +52,9 @@ class Submission:
 
     destruction: str | None = None
     """Time of destruction to ask for (ISO 8601, UTC, with Z); None: the back end's own."""
+
+    shell: ShellJob | None = None
+    """How the payload is run where the back end does not know payloads; None: its definition does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +92,10 @@ class Backend(ABC):
     creates_pending: ClassVar[bool]
     """Whether a created job waits for `start`. Where false, creating is starting."""
 
+    has_jobs: ClassVar[bool] = True
+    """Whether there is anything to follow. Where false, `create` hands something over, once, and that is
+    all that will ever be known: the job that it returns has ended."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -77,6 +107,15 @@ class Backend(ABC):
         from the version that a service claims, and expires: it returns to None after some minutes.
         """
         return None
+
+    def check(self, submission: Submission) -> None:  # noqa: B027 (most kinds take anything)
+        """Refuse, without asking the back end, what could never be created as it is meant.
+
+        Raises
+        ------
+        RequestRefusedError
+            If so; it names what is wrong.
+        """
 
     @abstractmethod
     async def create(self, submission: Submission) -> CreatedJob:

@@ -8,11 +8,56 @@ from pathlib import Path
 from typing_extensions import override
 
 from .errors import BackendAuthenticationError
-from .settings import CredentialsSettings
+from .settings import CredentialsSettings, SecretSettings
 
-__all__ = ["Credentials"]
+__all__ = ["Credentials", "read_secret"]
 
 _HIDDEN = "[hidden]"
+
+
+async def read_secret(backend: str, settings: SecretSettings) -> str:
+    """Read the secret that a configuration refers to.
+
+    Parameters
+    ----------
+    backend
+        Name of the back end, for messages.
+    settings
+        Where the secret is.
+
+    Raises
+    ------
+    BackendAuthenticationError
+        If the file or variable is not there, empty, or holds what no line of a protocol can carry. The
+        message names the place and never the content.
+    """
+    if settings.file is not None:
+        try:
+            secret = await asyncio.to_thread(Path(settings.file).read_text, encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            text = f"credentials: {_place(settings)}: {reason}"
+            raise BackendAuthenticationError(backend, text) from None
+    else:
+        # The reference is a name in the configuration; reading it here is the resolution itself.
+        secret = os.environ.get(settings.environment or "", "")  # noqa: TID251 (the package's one place)
+    secret = secret.strip()
+    if not secret:
+        raise BackendAuthenticationError(backend, f"credentials: {_place(settings)} is empty or not there")
+    if not secret.isprintable():
+        raise _odd(backend, settings)
+    return secret
+
+
+def _place(settings: SecretSettings) -> str:
+    if settings.file is not None:
+        return f"file {settings.file}"
+    return f"environment variable {settings.environment}"
+
+
+def _odd(backend: str, settings: SecretSettings) -> BackendAuthenticationError:
+    text = f"credentials: {_place(settings)} holds characters of no token"
+    return BackendAuthenticationError(backend, text)
 
 
 class Credentials:
@@ -62,22 +107,9 @@ class Credentials:
         """
         if settings is None:
             return cls()
-        if settings.file is not None:
-            place = f"file {settings.file}"
-            try:
-                secret = await asyncio.to_thread(Path(settings.file).read_text, encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-                raise BackendAuthenticationError(backend, f"credentials: {place}: {reason}") from None
-        else:
-            place = f"environment variable {settings.environment}"
-            # The reference is a name in the configuration; reading it here is the resolution itself.
-            secret = os.environ.get(settings.environment or "", "")  # noqa: TID251 (the package's one place)
-        secret = secret.strip()
-        if not secret:
-            raise BackendAuthenticationError(backend, f"credentials: {place} is empty or not there")
-        if not secret.isprintable() or (settings.kind == "bearer" and not secret.isascii()):
-            raise BackendAuthenticationError(backend, f"credentials: {place} holds characters of no token")
+        secret = await read_secret(backend, settings)
+        if settings.kind == "bearer" and not secret.isascii():
+            raise _odd(backend, settings)
         return cls.bearer(secret) if settings.kind == "bearer" else cls.basic(settings.user or "", secret)
 
     def headers(self) -> dict[str, str]:

@@ -35,16 +35,22 @@ class BackendError(Exception):
         What happened, in words that an operator understands: what was asked, what was answered.
     status
         HTTP status, if there was an answer.
+    was_sent
+        Whether the request may have reached the back end; where creating a job starts it, only a request that
+        certainly did not may be sent again.
     """
 
     transient: ClassVar[bool] = False
     """Whether the same call may succeed later, unchanged."""
 
-    def __init__(self, backend: str, message: str, *, status: int | None = None) -> None:
+    def __init__(
+        self, backend: str, message: str, *, status: int | None = None, was_sent: bool = True
+    ) -> None:
         super().__init__(f"back end {backend}: {message}")
         self.backend = backend
         self.message = message
         self.status = status
+        self.was_sent = was_sent
 
 
 class BackendUnavailableError(BackendError):

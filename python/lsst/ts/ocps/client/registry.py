@@ -4,20 +4,48 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from .api_server import ApiServerBackend
 from .base import Backend
-from .credentials import Credentials
-from .settings import AnyBackendSettings, BackendSettings, UwsSettings
+from .credentials import Credentials, read_secret
+from .rapid_analysis import RapidAnalysisBackend
+from .redis_lists import RedisLists
+from .settings import (
+    AnyBackendSettings,
+    ApiServerSettings,
+    BackendSettings,
+    HttpSettings,
+    RapidAnalysisSettings,
+    UwsSettings,
+)
+from .tls import Tls
 from .uws import UwsBackend
 
 __all__ = ["FACTORIES", "open_backend"]
 
 
-async def _open_uws(name: str, settings: UwsSettings) -> Backend:
+async def _resolve(name: str, settings: HttpSettings) -> tuple[Credentials, Tls | None]:
     credentials = await Credentials.resolve(name, settings.credentials)
-    return UwsBackend(name, settings, credentials=credentials)
+    return credentials, None if settings.tls is None else await Tls.resolve(name, settings.tls)
 
 
-FACTORIES: Mapping[str, Callable[[str, Any], Awaitable[Backend]]] = MappingProxyType({"uws": _open_uws})
+async def _open_uws(name: str, settings: UwsSettings) -> Backend:
+    credentials, tls = await _resolve(name, settings)
+    return UwsBackend(name, settings, credentials=credentials, tls=tls)
+
+
+async def _open_api_server(name: str, settings: ApiServerSettings) -> Backend:
+    credentials, tls = await _resolve(name, settings)
+    return ApiServerBackend(name, settings, credentials=credentials, tls=tls)
+
+
+async def _open_rapid_analysis(name: str, settings: RapidAnalysisSettings) -> Backend:
+    password = None if settings.password is None else await read_secret(name, settings.password)
+    return RapidAnalysisBackend(name, RedisLists(name, settings, password))
+
+
+FACTORIES: Mapping[str, Callable[[str, Any], Awaitable[Backend]]] = MappingProxyType(
+    {"uws": _open_uws, "api_server": _open_api_server, "rapid_analysis": _open_rapid_analysis}
+)
 """How a back end of each kind is made, from its name and its settings."""
 
 

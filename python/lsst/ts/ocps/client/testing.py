@@ -20,7 +20,7 @@ from lsst.ts.ocps.uws.times import parse_time
 from .base import Backend, BackendInfo, CreatedJob, Submission
 from .errors import BackendError, BackendUnavailableError, JobNotFoundError, RequestRefusedError
 
-__all__ = ["FakeBackend", "FakeService", "Script"]
+__all__ = ["FakeBackend", "FakeRecord", "FakeService", "Script"]
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class _GoneError(Exception):
 
 
 @dataclass(slots=True)
-class _Record:
+class FakeRecord:
     """One job of the fake service."""
 
     job: Job
@@ -90,7 +90,7 @@ class FakeService:
         self.keeps_run_id = True
         """Whether jobs remember the run_id that they were created with."""
 
-        self._records: dict[str, _Record] = {}
+        self._records: dict[str, FakeRecord] = {}
         self._errors: dict[str, deque[BackendError]] = {}
         self._lost_answers: Counter[str] = Counter()
         self._numbers = itertools.count(1)
@@ -157,7 +157,7 @@ class FakeService:
             phase_text=ExecutionPhase.PENDING,
         )
         url = f"{root}/{submission.payload}/async/{job_id}"
-        self._records[url] = _Record(job, submission.payload, script)
+        self._records[url] = FakeRecord(job, submission.payload, script)
         return CreatedJob(url, job)
 
     def start(self, url: str) -> None:
@@ -221,12 +221,12 @@ class FakeService:
             raise ValueError(f"there is no result {result_id!r}")
         return record.script.results[result_id]
 
-    def _find(self, url: str) -> _Record:
+    def _find(self, url: str) -> FakeRecord:
         if url not in self._records:
             raise _GoneError(url)
         return self._records[url]
 
-    def _change(self, record: _Record, phase: ExecutionPhase) -> None:
+    def _change(self, record: FakeRecord, phase: ExecutionPhase) -> None:
         now = datetime.now(UTC)
         job = replace(record.job, phase=phase, phase_text=phase)
         if phase == ExecutionPhase.EXECUTING and job.start_time is None:
@@ -237,7 +237,7 @@ class FakeService:
         record.changed.set()
         record.changed = asyncio.Event()
 
-    async def _execute(self, record: _Record) -> None:
+    async def _execute(self, record: FakeRecord) -> None:
         script = record.script
         steps = (
             (script.queued, ExecutionPhase.QUEUED, ExecutionPhase.EXECUTING),

@@ -23,20 +23,14 @@ from .errors import (
     BackendUnavailableError,
     RequestRefusedError,
 )
+from .pools import ConnectionPools
+from .tls import Tls
 
 __all__ = ["HttpTransport"]
 
 _MAX_REDIRECTS = 5
 _MAX_IGNORED = 64 * 1024
 """How much of a body is read that nobody looks at except for an explanation (byte)."""
-
-_MAX_IDLE = 24
-"""Idle connections of a pool. httpcore looks at each of them, twice over, at every request: with a hundred it
-spends more time on that than on the request."""
-
-_KEEP_ALIVE = 4.0
-"""How long an idle connection is kept (s): less than servers do (uvicorn 5 s), so that a POST, which is
-never repeated, does not meet a connection that is just being closed."""
 
 _HEADERS = {
     "Accept": "application/xml, text/xml, text/plain;q=0.9, */*;q=0.5",
@@ -67,6 +61,8 @@ class HttpTransport:
         Connections for control calls, and as many again for calls that block on purpose.
     max_document
         Largest document (byte).
+    tls
+        Whom to believe and who we are on encrypted connections (see `.tls`); None: the usual.
     http
         What carries the requests instead of the network (an ASGI application, recorded answers).
     """
@@ -80,6 +76,7 @@ class HttpTransport:
         connect_timeout: float = 5.0,
         max_connections: int = 100,
         max_document: int = 16 * 1024 * 1024,
+        tls: Tls | None = None,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.name = name
@@ -88,11 +85,8 @@ class HttpTransport:
         self._connect_timeout = connect_timeout
         # The deadline of a call bounds everything else.
         self._extensions = {"timeout": httpx.Timeout(None, connect=connect_timeout).as_dict()}
-        self._max_connections = max_connections
         self._max_document = max_document
-        self._http = http
-        self._pools: dict[tuple[bool, bool], httpx.AsyncBaseTransport] = {}
-        self._tls: ssl.SSLContext | None = None
+        self._pools = ConnectionPools(name, max_connections=max_connections, tls=tls, http=http)
         self._scopes: set[asyncio.Timeout] = set()
         self._closed = False
 
@@ -142,9 +136,15 @@ class HttpTransport:
         raise self.error(BackendFailedError, answer, f"more than {_MAX_REDIRECTS} redirects")
 
     async def change(
-        self, method: str, url: str, *, deadline: Deadline, form: Sequence[tuple[str, str]] | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        deadline: Deadline,
+        form: Sequence[tuple[str, str]] | None = None,
+        json: bytes | None = None,
     ) -> Answer:
-        """Send a POST or DELETE, once; redirects are returned as they are.
+        """Send a POST, PUT or DELETE, once; redirects are returned as they are.
 
         Parameters
         ----------
@@ -154,6 +154,8 @@ class HttpTransport:
             Time for it.
         form
             Fields of the body, names may repeat.
+        json
+            The body instead of ``form``; its media type goes without parameters.
 
         Raises
         ------
@@ -162,16 +164,15 @@ class HttpTransport:
         BackendError
             If there is no answer. The request may have been carried out.
         """
-        content = None
+        content = None if json is None else ("application/json", json)
         if form is not None:
             try:
-                content = urlencode(form).encode("ascii")
+                content = "application/x-www-form-urlencoded", urlencode(form).encode("ascii")
             except UnicodeEncodeError as error:
                 text = f"{method} {show_url(url)}: a parameter holds lone surrogates: {error.reason}"
                 raise RequestRefusedError(self.name, text) from None
-        return await self._exchange(
-            method, self.own_url(url), deadline, content=content, max_bytes=_MAX_IGNORED
-        )
+        limit = _MAX_IGNORED if json is None else self._max_document
+        return await self._exchange(method, self.own_url(url), deadline, content=content, max_bytes=limit)
 
     def is_own(self, url: str) -> bool:
         """Whether a URL belongs to the back end's own origin."""
@@ -254,10 +255,7 @@ class HttpTransport:
         now = asyncio.get_running_loop().time()
         for scope in tuple(self._scopes):
             scope.reschedule(now)
-        pools = tuple(self._pools.values())
-        self._pools.clear()
-        for pool in pools:
-            await pool.aclose()
+        await self._pools.aclose()
 
     async def _exchange(
         self,
@@ -265,7 +263,7 @@ class HttpTransport:
         url: str,
         deadline: Deadline,
         *,
-        content: bytes | None = None,
+        content: tuple[str, bytes] | None = None,
         blocks: bool = False,
         max_bytes: int | None = None,
     ) -> Answer:
@@ -308,20 +306,29 @@ class HttpTransport:
                 text = said
             case _:
                 return BackendFailedError(self.name, f"{asked}: the exchange went wrong: {said}")
-        return BackendUnavailableError(self.name, f"{asked}: {text}")
+        was_sent = not isinstance(error, httpx.ConnectTimeout | httpx.ConnectError)
+        return BackendUnavailableError(self.name, f"{asked}: {text}", was_sent=was_sent)
 
     async def _talk(
-        self, method: str, url: str, content: bytes | None, *, blocks: bool, max_bytes: int | None
+        self,
+        method: str,
+        url: str,
+        content: tuple[str, bytes] | None,
+        *,
+        blocks: bool,
+        max_bytes: int | None,
     ) -> Answer:
-        pool = await self._pool(blocks=blocks, is_tls=url.startswith("https:"))
+        is_own = self.is_own(url)
+        pool = await self._pools.get(url, blocks=blocks, is_own=is_own)
         headers = dict(_HEADERS)
-        if self.is_own(url):
+        if is_own:
             headers |= self._credentials.headers()
-        if content is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        media_type, sent = content or ("", None)
+        if media_type:
+            headers["Content-Type"] = media_type
         # Below the client of httpx: proxies and logins of the surroundings, cookies, and credentials in URLs,
         # all of which it would take up, have no place here.
-        request = httpx.Request(method, url, headers=headers, content=content, extensions=self._extensions)
+        request = httpx.Request(method, url, headers=headers, content=sent, extensions=self._extensions)
         response = await pool.handle_async_request(request)
         try:
             limit = self._max_document if max_bytes is None else max_bytes
@@ -329,29 +336,6 @@ class HttpTransport:
         finally:
             await response.aclose()
         return Answer(method, url, response.status_code, response.headers, body, is_complete)
-
-    async def _pool(self, *, blocks: bool, is_tls: bool) -> httpx.AsyncBaseTransport:
-        """The connections of one purpose, made at the first call."""
-        if self._http is not None:
-            return self._pools.setdefault((False, False), self._http)
-        if is_tls and self._tls is None:
-            # Reads the certificates of all authorities, which takes a while.
-            self._tls = await asyncio.to_thread(httpx.create_ssl_context)
-            if self._closed:
-                raise httpx.ReadError("closed before the first request")
-        pool = self._pools.get((blocks, is_tls))
-        if pool is None:
-            pool = httpx.AsyncHTTPTransport(
-                verify=self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                limits=httpx.Limits(
-                    max_connections=self._max_connections,
-                    max_keepalive_connections=_MAX_IDLE,
-                    keepalive_expiry=_KEEP_ALIVE,
-                ),
-                trust_env=False,
-            )
-            self._pools[blocks, is_tls] = pool
-        return pool
 
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

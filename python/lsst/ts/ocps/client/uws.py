@@ -30,6 +30,7 @@ from .errors import (
 )
 from .reading import DocumentReader
 from .settings import UwsSettings
+from .tls import Tls
 from .transport import HttpTransport
 from .vosi import probe
 from .waiting import WaitMeter
@@ -51,6 +52,8 @@ class UwsBackend(Backend):
         Its settings.
     credentials
         Who we are; None: nobody.
+    tls
+        Whom to believe and who we are on encrypted connections; None: the usual.
     http
         What carries the requests instead of the network (an ASGI application, recorded answers).
     """
@@ -64,6 +67,7 @@ class UwsBackend(Backend):
         settings: UwsSettings,
         *,
         credentials: Credentials | None = None,
+        tls: Tls | None = None,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(name)
@@ -78,6 +82,7 @@ class UwsBackend(Backend):
             connect_timeout=settings.connect_timeout,
             max_connections=settings.max_connections,
             max_document=settings.max_document,
+            tls=tls,
             http=http,
         )
         self._documents = DocumentReader(self._http)

@@ -47,7 +47,9 @@ async def find_lost_runs(
         If a list could not be read.
     """
     backend = await pool.get(stored)
-    found = []
+    found: list[RunRecord] = []
+    if not backend.has_jobs:
+        return found
     for payload in payloads:
         for ref in await backend.list_jobs(payload, last=_LIST_LENGTH):
             run_id = ref.run_id or ""

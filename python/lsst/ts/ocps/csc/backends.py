@@ -113,6 +113,8 @@ async def find_job(
     trouble: BackendError | None = None
     names = tuple(payloads)
     for backend in backends:
+        if not backend.has_jobs:
+            continue
         try:
             async for ref in _list_all(backend, names):
                 if ref.job_id == job_id and ref.url is not None:

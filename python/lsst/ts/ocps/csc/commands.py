@@ -3,6 +3,9 @@
 import time
 from typing import Any
 
+from lsst.ts.ocps.client.base import ShellJob
+from lsst.ts.ocps.payloads.kinds import Kind
+from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.run_id import new_run_id
 
 from .config import CscConfig
@@ -63,6 +66,22 @@ def build_run(
         destruction_after=definition.destruction.total_seconds(),
         max_active=definition.max_active if definition.when_busy == "queue" else None,
         reports_failure=request.command == "run" or config.execute_reports_failure,
+        shell=_build_shell(definition),
+    )
+
+
+def _build_shell(definition: PayloadDefinition) -> ShellJob | None:
+    spec = definition.api_server
+    if spec is None:
+        return None
+    kinds = definition.kinds.items()
+    return ShellJob(
+        command=spec.command,
+        url=spec.url,
+        commit_ref=spec.commit_ref,
+        environment=tuple(spec.environment.items()),
+        text_lists=frozenset(name for name, kind in kinds if kind is Kind.TEXTS),
+        json_lists=frozenset(name for name, kind in kinds if kind is Kind.JSONS),
     )
 
 

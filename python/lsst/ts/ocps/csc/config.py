@@ -177,18 +177,25 @@ def parse_config(values: Mapping[str, Any], layers: Sequence[Layer] = ()) -> Csc
 
 
 def _describe(detail: ErrorDetails, layers: Sequence[Layer]) -> str:
-    location = detail["loc"]
+    known = _known_keys(CscConfig, detail["loc"][:-1])
+    location = _without_tag(detail["loc"])
     file = _find_file(location, layers)
     path = ".".join(map(str, location))
     if detail["type"] == "extra_forbidden":
         # The value is not shown: an unknown key may well hold a secret that belongs elsewhere.
-        reason = f"unknown key{_suggest(str(location[-1]), _known_keys(CscConfig, location[:-1]))}"
+        reason = f"unknown key{_suggest(str(location[-1]), known)}"
     elif detail["type"] == "missing":
         reason = "is missing"
     else:
         message: str = detail["msg"]
         reason = f"{message.removeprefix('Value error, ')}{_show(detail['input'], location)}"
     return ": ".join(part for part in (file, path, reason) if part)
+
+
+def _without_tag(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """A place of the document; pydantic puts the kind of a back end between its name and its keys."""
+    is_inside = location[:1] == ("backends",) and len(location) > 2
+    return (*location[:2], *location[3:]) if is_inside else location
 
 
 def _show(value: Any, location: tuple[int | str, ...]) -> str:
@@ -226,8 +233,9 @@ def _known_keys(annotation: Any, location: tuple[int | str, ...]) -> set[str]:
         if not location:
             return set(annotation.model_fields)
         if location[0] not in annotation.model_fields:
-            # The tag of a union, which pydantic puts into the location.
-            return _known_keys(annotation, location[1:])
+            # The tag of a union, which pydantic puts into the location: the kind of a back end.
+            is_meant = location[0] == getattr(annotation.model_fields.get("kind"), "default", None)
+            return _known_keys(annotation, location[1:]) if is_meant else set()
         return _known_keys(annotation.model_fields[str(location[0])].annotation, location[1:])
     if get_origin(annotation) is dict:
         return _known_keys(get_args(annotation)[1], location[1:])

@@ -21,7 +21,7 @@ from .parts import Patience
 from .records import Run, RunRecord
 from .runs import CreateGivenUp, CreateIntended, CreateRefused, JobCreated, News
 
-__all__ = ["JobCreation", "Pairs", "delete_orphans"]
+__all__ = ["JobCreation", "Pairs", "delete_orphans", "to_submission"]
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.25, 30.0
 _LIST_LENGTH = 200
@@ -34,7 +34,16 @@ Note = Callable[[News], Awaitable[object]]
 """Takes a piece of news into the record and the ledger."""
 
 
-def _to_submission(run: Run, pairs: Pairs) -> Submission:
+def to_submission(run: Run, pairs: Pairs) -> Submission:
+    """What the back end is asked for.
+
+    Parameters
+    ----------
+    run
+        What was accepted.
+    pairs
+        The encoded parameters, secrets in the clear.
+    """
     destruction = datetime.now(UTC) + timedelta(seconds=run.destruction_after)
     return Submission(
         payload=run.payload,
@@ -42,6 +51,7 @@ def _to_submission(run: Run, pairs: Pairs) -> Submission:
         parameters=pairs,
         execution_duration=run.execution_duration,
         destruction=format_time(destruction),
+        shell=run.shell,
     )
 
 
@@ -99,6 +109,7 @@ class JobCreation:
         self._pairs = pairs
         self._is_restored = pairs is None
         self._has_asked = self._is_restored
+        self._asked_at = 0.0
 
     async def run(
         self, get_record: Callable[[], RunRecord], open_backend: Callable[[], Awaitable[Backend]]
@@ -120,16 +131,17 @@ class JobCreation:
             age = time.time() - run.accepted_at
             await self._note(CreateRefused(f"OCPS was not running; the command is {age:.0f} s old by now"))
             return
-        end, pause = time.monotonic() + budget, _FIRST_PAUSE
-        while not get_record().abort_requested:
+        began, pause = time.monotonic(), _FIRST_PAUSE
+        while not get_record().abort_requested or self._may_run(get_record()):
             try:
                 await self._try(get_record(), await open_backend())
             except (RequestRefusedError, BackendAuthenticationError) as error:
                 await self._note(CreateRefused(str(error)))
                 return
             except BackendError as error:
+                end = max(began, self._asked_at) + self._get_budget(run)
                 if time.monotonic() + pause > end or isinstance(error, JobNotFoundError):
-                    await self._note(CreateGivenUp(self._describe_end(get_record(), error)))
+                    await self._note(self._give_up(get_record(), error))
                     return
                 log.warning("no job yet; trying again", error=str(error), pause=pause)
             else:
@@ -152,9 +164,18 @@ class JobCreation:
             return
         if self._has_asked or record.create_attempts == 0:
             await self._note(CreateIntended())
-        self._has_asked = True
-        created = await backend.create(_to_submission(record.run, self._pairs or record.run.pairs))
+        self._has_asked, self._asked_at = True, time.monotonic()
+        try:
+            created = await backend.create(to_submission(record.run, self._pairs or record.run.pairs))
+        except BackendError as error:
+            # What never left this process started nothing, and may be asked for again anywhere.
+            self._has_asked = error.was_sent or record.run.creates_pending
+            raise
         await self._note(JobCreated(created.url, created.job))
+
+    def _may_run(self, record: RunRecord) -> bool:
+        """Whether a job that nobody has seen may be running: it must be found before it can be aborted."""
+        return self._has_asked and not record.run.creates_pending and record.create_attempts > 0
 
     async def _find_if_listed(self, record: RunRecord, backend: Backend) -> JobCreated | None:
         try:
@@ -173,13 +194,14 @@ class JobCreation:
         return None
 
     def _get_budget(self, run: Run) -> float:
-        if self._is_restored:
+        if run.creates_pending and self._is_restored:
             return self._patience.max_command_age - (time.time() - run.accepted_at)
-        return self._patience.create if run.creates_pending else self._patience.lookup
+        is_lookup = self._has_asked and not run.creates_pending
+        return self._patience.lookup if is_lookup else self._patience.create
 
-    def _describe_end(self, record: RunRecord, error: BackendError) -> str:
-        if not record.run.creates_pending and record.create_attempts > 0:
-            return f"outcome unknown, not resubmitted: {error}"
-        if self._is_restored:
-            return f"OCPS was not running when the job was to be created: {error}"
-        return str(error)
+    def _give_up(self, record: RunRecord, error: BackendError) -> CreateGivenUp | CreateRefused:
+        if self._may_run(record):
+            return CreateGivenUp(f"outcome unknown, not resubmitted: {error}")
+        text = f"OCPS was not running when the job was to be created: {error}"
+        text = text if self._is_restored else str(error)
+        return CreateGivenUp(text) if record.run.creates_pending else CreateRefused(text)

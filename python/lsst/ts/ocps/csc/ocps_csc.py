@@ -13,6 +13,7 @@ from lsst.ts.ocps import __version__
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.client.errors import BackendError
 from lsst.ts.ocps.client.registry import open_backend
+from lsst.ts.ocps.client.simulation import SimulatedService
 from lsst.ts.ocps.payloads.catalogue import Catalogue, load_catalogue
 from lsst.ts.ocps.payloads.errors import PayloadError
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
@@ -24,6 +25,7 @@ from .backends import Opener, to_stored_settings
 from .commands import build_run, choose_first_ack
 from .config import CONFIG_SCHEMA, CscConfig, CscSettings, Layer, parse_config, read_layers
 from .context import CscContext
+from .creation import to_submission
 from .enums import FaultCode
 from .errors import ConfigurationError, LedgerError, RequestRejectedError, SettingsError
 from .logs import get_logger
@@ -65,7 +67,8 @@ class OcpsCsc(ConfigurableCsc):
     """
 
     version = __version__
-    valid_simulation_modes = (0,)
+    valid_simulation_modes = (0, 1)
+    simulation_help = "simulate all back ends: pipelines true.yaml, false.yaml and fault.yaml end as they say"
 
     def __init__(
         self,
@@ -81,7 +84,8 @@ class OcpsCsc(ConfigurableCsc):
     ) -> None:
         # The base class is another one where ts_salobj is installed: our names must not be its names.
         self.settings = CscSettings.from_environment(needs_config_dir=config_dir is None)
-        self._ocps_opener = opener
+        self._ocps_simulation = SimulatedService(self._note_simulated_fault) if simulation_mode else None
+        self._ocps_opener = self._ocps_simulation.open_backend if self._ocps_simulation is not None else opener
         self._ocps_patience = patience
         self._ocps_context: CscContext | None = None
         self._ocps_config: CscConfig | None = None
@@ -142,7 +146,7 @@ class OcpsCsc(ConfigurableCsc):
         try:
             self._ocps_context = await CscContext.open(
                 self._ocps_outlet,
-                state_dir=self.settings.state_dir,
+                state_dir=await self._choose_state_dir(),
                 index=int(self.salinfo.index),
                 on_lost=self._note_lost,
                 on_ledger_error=self._note_ledger_error,
@@ -156,6 +160,15 @@ class OcpsCsc(ConfigurableCsc):
         self._ocps_outlet.log_missing()
         await self._ocps_context.start()
 
+    async def _choose_state_dir(self) -> Path:
+        """Where the ledger is. Simulated back ends do not know real runs, and would lose them."""
+        folder = self.settings.state_dir
+        if self._ocps_simulation is None or not await asyncio.to_thread(folder.is_dir):
+            return folder
+        folder /= "simulation"
+        await asyncio.to_thread(folder.mkdir, exist_ok=True)
+        return folder
+
     @overrides
     async def close_tasks(self) -> None:
         """Stop following and telling; runs go on, and the next process follows them."""
@@ -163,6 +176,8 @@ class OcpsCsc(ConfigurableCsc):
         await self._ocps_faults.aclose()
         if self._ocps_context is not None:
             await self._ocps_context.aclose()
+        if self._ocps_simulation is not None:
+            await self._ocps_simulation.aclose()
 
     # Configuration
 
@@ -305,6 +320,14 @@ class OcpsCsc(ConfigurableCsc):
             backend=stored,
             creates_pending=backend.creates_pending,
         )
+        try:
+            backend.check(to_submission(run, request.pairs))
+        except BackendError as error:
+            raise RequestRejectedError([str(error)]) from error
+        if not backend.has_jobs:
+            if request.prerequisites:
+                raise RequestRejectedError([f"prereq_jobs: back end {backend.name} waits for no jobs"])
+            return await tracker.hand_over(run, request.pairs, backend)
         # Nothing is awaited between this look and the moment the run counts.
         _check_limit(definition, tracker.count_active(definition.name))
         try:
@@ -329,6 +352,9 @@ class OcpsCsc(ConfigurableCsc):
     async def _note_lost(self, report: str) -> None:
         if self.summary_state is State.ENABLED:
             await self.fault(code=FaultCode.BACKEND_UNREACHABLE, report=report)
+
+    def _note_simulated_fault(self, report: str) -> None:
+        self._fault_soon(FaultCode.SIMULATED, report)
 
     def _note_ledger_error(self, error: LedgerError) -> None:
         self._ocps_log.error("ledger unusable", error=str(error))

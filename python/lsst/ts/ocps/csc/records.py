@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from lsst.ts.ocps.client.base import ShellJob
 from lsst.ts.ocps.uws.jobs import Job
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
@@ -94,6 +95,9 @@ class Run:
 
     reports_failure: bool = True
     """Whether a job in phase ERROR makes the command fail."""
+
+    shell: ShellJob | None = None
+    """How the payload is run by a back end that knows no payloads; None: its definition does not say."""
 
     @property
     def is_adopted(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lsst.ts.ocps.payloads.catalogue import Catalogue
 from lsst.ts.ocps.payloads.errors import ParameterError, UnknownPayloadError
+from lsst.ts.ocps.payloads.kinds import lookup
 from lsst.ts.ocps.payloads.parameters import encode, parse_json, redact, validate
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 
@@ -144,8 +145,9 @@ def parse_execute(catalogue: Catalogue, *, payload: str, fields: Mapping[str, st
     payload
         The payload that the command runs (``execute_payload`` of the configuration); "": none.
     fields
-        The public fields of the command. They become parameters; one that the payload does not declare is
-        left out if it is empty. ``prereq_jobs`` is handled here and reaches the payload only if declared.
+        The public fields of the command. They become parameters. An empty one counts as not given where the
+        payload does not declare it, or declares a default. ``prereq_jobs`` is handled here and reaches the
+        payload only if declared.
 
     Raises
     ------
@@ -171,9 +173,12 @@ def parse_execute(catalogue: Catalogue, *, payload: str, fields: Mapping[str, st
 
 
 def _execute_parameters(definition: PayloadDefinition, fields: Mapping[str, str]) -> dict[str, Any]:
-    declared = definition.parameters.get("properties", {})
+    declared = definition.properties
     return {
-        name: value for name, value in fields.items() if name in declared or (value and name != "prereq_jobs")
+        name: value
+        for name, value in fields.items()
+        if (value and (name in declared or name != "prereq_jobs"))
+        or (name in declared and lookup(declared[name], "default", definition.parameters) is None)
     }
 
 

@@ -17,6 +17,7 @@ from .creation import Pairs, delete_orphans
 from .documents import reported_job_id
 from .errors import LedgerError
 from .follower import Follower
+from .handover import Handovers
 from .ledger import Ledger
 from .logs import get_logger
 from .parts import Parts, Patience
@@ -72,6 +73,7 @@ class Tracker:
             patience=patience,
         )
         self._followers: dict[str, Follower] = {}
+        self._handovers = Handovers(ledger, self._tasks, on_ledger_error)
         self._suspects: dict[str, tuple[RunRecord, float]] = {}
         self._unsaved: dict[str, RunRecord] = {}
         self._payloads: tuple[str, ...] = ()
@@ -174,11 +176,15 @@ class Tracker:
             raise
         return follower.record
 
+    async def hand_over(self, run: Run, pairs: Pairs, backend: Backend) -> RunRecord:
+        """Hand a run over to a back end that has no jobs; see `Handovers.carry_out`."""
+        return await self._handovers.carry_out(run, pairs, backend, self._join)
+
     async def _join(self, earlier: RunRecord) -> RunRecord:
         self._log.warning("a command record was delivered twice", run_id=earlier.run.run_id)
         follower = self._followers.get(earlier.run.run_id)
         if follower is None:
-            return earlier
+            return await self._handovers.join(earlier)
         await follower.settled.wait()
         return follower.record
 
@@ -280,7 +286,11 @@ class Tracker:
             follower.settled.set()
             follower.ended.set()
             record = follower.record
-            if record.create_attempts > 1 or (record.create_attempts > 0 and record.handle is None):
+            may_be_orphans = record.create_attempts > 1 or (
+                record.create_attempts > 0 and record.handle is None
+            )
+            # Where creating is starting, a job that is PENDING is about to run, and nobody's to delete.
+            if may_be_orphans and record.run.creates_pending:
                 self._suspects[run_id] = (record, time.time())
             if self._parts.ledger.has_failed:
                 # Its last step may be missing there, and it would be reported once more by the next process.
@@ -300,7 +310,7 @@ class Tracker:
 
     async def _reconcile(self) -> None:
         """Follow every unfinished run that nobody follows, delete orphans, forget what is old."""
-        followed = set(self._followers) | self._unsaved.keys()
+        followed = set(self._followers) | self._unsaved.keys() | self._handovers.run_ids
         try:
             for run_id, record in list(self._unsaved.items()):
                 await self._parts.ledger.save(record)
@@ -312,7 +322,7 @@ class Tracker:
             return
         for record in records:
             run_id = record.run.run_id
-            if run_id not in followed and run_id not in self._followers:
+            if run_id not in followed and run_id not in {*self._followers, *self._handovers.run_ids}:
                 self._log.info("followed again", run_id=run_id, step=record.state.step)
                 self._follow(Follower(record, self._parts))
         await self._delete_orphans()

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -20,6 +21,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _JOB_VARIABLES = frozenset({"JOB_ID", "RUN_ID", "JOB_DIR", "JOB_OUTPUT_DIR"})
 _MISSING = object()
+_SERVER_VARIABLES = frozenset({"JOB_SOURCE_DIR", "SRC_GIT_URL", "GIT_COMMIT_REF"})
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 
 
@@ -45,6 +47,30 @@ def _check_environment(environment: dict[str, str]) -> dict[str, str]:
         if "\0" in value:
             raise ValueError(f"the value of {name} contains U+0000")
     return environment
+
+
+def _check_templates(environment: dict[str, str]) -> dict[str, str]:
+    for name, value in environment.items():
+        if name in _SERVER_VARIABLES:
+            raise ValueError(f"{name} is set by the server and cannot be set here")
+        try:
+            parse_argument(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return environment
+
+
+def _check_plain(command: str) -> str:
+    """The server pastes the command into YAML without quotes: it must be read there as it is written."""
+    try:
+        read = yaml.safe_load(f"- {command}")
+    except yaml.YAMLError:
+        read = None
+    if read != [command]:
+        raise ValueError(
+            "the server reads this as YAML: write one line without quotes around it, ': ' and ' #'"
+        )
+    return command
 
 
 def _check_outputs(outputs: str) -> str:
@@ -112,12 +138,18 @@ class RunSpec(_Model):
 class ApiServerSpec(_Model):
     """How a back end of the JSON dialect runs the payload; parameters travel as environment variables."""
 
-    command: str = Field(min_length=1)
+    command: Annotated[str, AfterValidator(_check_plain)] = Field(min_length=1)
     """One line for the server; it has no placeholders."""
 
     url: str = ""
+    """Git repository that the server clones into ``JOB_SOURCE_DIR``; "" for none."""
+
     commit_ref: str = ""
-    environment: _Environment = {}
+    """Branch, tag or hash to check out of it; "" for the default."""
+
+    environment: Annotated[_Environment, AfterValidator(_check_templates)] = {}
+    """Variables of the job. ``{name}`` in a value stands for a parameter ("" where it is not given), ``{{``
+    and ``}}`` for braces. A parameter that no value names travels as a variable of its own name."""
 
 
 class PayloadDefinition(_Model):
@@ -210,3 +242,12 @@ class PayloadDefinition(_Model):
             if re.search(rf"(?<!\$)\{{{name}\}}", command):
                 reason = f"has no placeholders: the parameter is the environment variable ${name}"
                 yield "api_server.command", command, reason
+        known = ", ".join(self.properties) or "none"
+        for variable, value in self.api_server.environment.items():
+            for name in parse_argument(value).names:
+                if name not in self.properties:
+                    reason = f"{{{name}}} is no parameter (known: {known}); write {{{{ for a brace"
+                    yield f"api_server.environment.{variable}", value, reason
+        for name in self.properties:
+            if name in _JOB_VARIABLES | _SERVER_VARIABLES:
+                yield f"parameters.properties.{name}", None, "the server sets a variable of this name"
