@@ -6,84 +6,23 @@ jobs: ``duration`` (s), ``fail`` (message; ends in ERROR), ``value`` (content of
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 from xml.sax.saxutils import escape, quoteattr
 
-__all__ = ["Reply", "Request", "UwsServer", "drop", "html", "redirect", "status", "text"]
+from typing_extensions import override
+
+from .http_server import Behaviour, HttpServer, Reply, Request, drop, html, redirect, status, text
+
+__all__ = ["Behaviour", "Reply", "Request", "UwsServer", "drop", "html", "redirect", "status", "text"]
 
 _HEAD = (
     'xmlns:uws="http://www.ivoa.net/xml/UWS/v1.0" xmlns:xlink="http://www.w3.org/1999/xlink" '
     'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 )
 _FINAL = {"COMPLETED", "ERROR", "ABORTED", "ARCHIVED"}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a client sent."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    form: list[tuple[str, str]]
-    headers: dict[str, str]
-
-    def field(self, name: str) -> str | None:
-        """A field of the form, by its name in any case."""
-        return next((value for key, value in self.form if key.upper() == name), None)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the server answers."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    kind: str = "application/xml"
-    claimed: int | None = None
-    """Content-Length, if another than the true one."""
-
-    closes: bool = False
-    """Whether the connection ends with this; with status 0 there is nothing else."""
-
-
-Behaviour = Callable[[Request], Awaitable[Reply | None]]
-"""What is done instead of the true answer; None: nothing, the true answer follows."""
-
-
-def status(code: int, body: str = "", kind: str = "text/plain") -> Behaviour:
-    async def behave(_: Request) -> Reply:
-        return Reply(code, body.encode(), kind=kind)
-
-    return behave
-
-
-def text(body: str, kind: str = "application/xml") -> Behaviour:
-    return status(200, body, kind)
-
-
-def html(title: str, content: str = "") -> Behaviour:
-    return text(f"<!DOCTYPE html><html><head><title>{title}</title></head>{content}</html>", "text/html")
-
-
-def redirect(location: str, code: int = 302) -> Behaviour:
-    async def behave(_: Request) -> Reply:
-        return Reply(code, headers=(("Location", location),))
-
-    return behave
-
-
-def drop() -> Behaviour:
-    async def behave(_: Request) -> Reply:
-        return Reply(0, closes=True)
-
-    return behave
 
 
 @dataclass
@@ -113,12 +52,11 @@ class _Job:
         self.changed = asyncio.Event()
 
 
-class UwsServer:
+class UwsServer(HttpServer):
     """The server; ``async with`` starts and stops it."""
 
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
-        self.connections = 0
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
         self.blocks = True
         """Whether WAIT is honoured."""
 
@@ -130,76 +68,19 @@ class UwsServer:
 
         self.payloads = {"sleep"}
         self.jobs: dict[str, _Job] = {}
-        self._behaviours: list[tuple[str, str, Behaviour]] = []
         self._numbers = itertools.count(1)
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._arrival = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in (*self._tasks, *(job.task for job in self.jobs.values() if job.task)):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    def misbehave(self, method: str, ending: str, *behaviours: Behaviour) -> None:
-        """Have the next requests of a method to a path that ends so answered otherwise, one for each."""
-        self._behaviours += [(method, ending, behaviour) for behaviour in behaviours]
-
-    def sent(self, method: str, ending: str = "") -> list[Request]:
-        """The requests that came in."""
-        return [one for one in self.requests if one.method == method and one.path.endswith(ending)]
-
-    async def received(self, number: int) -> None:
-        """Return when so many requests have come in."""
-        async with asyncio.timeout(30):
-            while len(self.requests) < number:
-                self._arrival = asyncio.Event()
-                await self._arrival.wait()
 
     def force(self, job_id: str, phase: str) -> None:
         self.jobs[job_id].change(phase)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while (request := await _read_request(reader)) is not None:
-                self.requests.append(request)
-                self._arrival.set()
-                reply = await self._misbehaviour(request) or await self._answer(request)
-                if reply.status:
-                    writer.write(_head(reply) + reply.body)
-                    await writer.drain()
-                if reply.closes:
-                    break
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
+    @override
+    def end_jobs(self) -> None:
+        for job in self.jobs.values():
+            if job.task:
+                job.task.cancel()
 
-    async def _misbehaviour(self, request: Request) -> Reply | None:
-        for entry in self._behaviours:
-            method, ending, behaviour = entry
-            if method == request.method and request.path.endswith(ending):
-                self._behaviours.remove(entry)
-                return await behaviour(request)
-        return None
-
-    async def _answer(self, request: Request) -> Reply:
+    @override
+    async def answer(self, request: Request) -> Reply:
         match request.path.strip("/").split("/"):
             case ["availability"]:
                 space = "http://www.ivoa.net/xml/VOSIAvailability/v1.0"
@@ -345,25 +226,3 @@ def _stamp(name: str, time: datetime | None) -> str:
 def _run_id(job: _Job) -> str:
     run_id = job.value("RUNID")
     return f"<uws:runId>{escape(run_id)}</uws:runId>" if run_id else ""
-
-
-async def _read_request(reader: asyncio.StreamReader) -> Request | None:
-    line = await reader.readline()
-    if not line:
-        return None
-    method, target, _ = line.decode("ascii").split()
-    headers = {}
-    while (line := await reader.readline()).strip():
-        name, _, value = line.decode("latin-1").partition(":")
-        headers[name.strip().lower()] = value.strip()
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    parts = urlsplit(target)
-    form = parse_qsl(body.decode("ascii"), keep_blank_values=True, encoding="utf-8")
-    return Request(method, parts.path, dict(parse_qsl(parts.query)), form, headers)
-
-
-def _head(reply: Reply) -> bytes:
-    length = len(reply.body) if reply.claimed is None else reply.claimed
-    fixed = (("Content-Type", reply.kind), ("Content-Length", str(length)))
-    lines = [f"{name}: {value}" for name, value in (*reply.headers, *fixed)]
-    return "\r\n".join((f"HTTP/1.1 {reply.status} Whatever", *lines, "", "")).encode("latin-1")

@@ -1,4 +1,4 @@
-"""The fake back end and the real client keep the same contract."""
+"""Every kind of back end that has jobs keeps the same contract."""
 
 from collections.abc import AsyncIterator
 
@@ -7,8 +7,10 @@ import pytest_asyncio
 from typing_extensions import override
 
 from lsst.ts.ocps.client.base import Submission
+from lsst.ts.ocps.client.simulation import SimulatedService, SimulationBackend
 from lsst.ts.ocps.client.testing import FakeBackend, FakeService, Script
 from lsst.ts.ocps.uws.phases import ExecutionPhase
+from support.api_server_bench import ApiServerBench, api_server_bench
 from support.backend_contract import VALUE, BackendBench, BackendContract, run_id
 from support.uws_bench import ServerBench, server_bench
 
@@ -60,6 +62,58 @@ class TestFakeBackend(BackendContract):
         yield bench
         await bench.backend.aclose()
         await bench.service.aclose()
+
+
+class SimulationBench(BackendBench):
+    """Simulated jobs, which end as their pipeline says."""
+
+    tells_errors = False
+    value = '{"result": true}'
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.service = SimulatedService(self.faults.append)
+        self.backend = self.open_another()
+
+    @override
+    def open_another(self) -> SimulationBackend:
+        return SimulationBackend("simulated", self.service)
+
+    @override
+    def submission(
+        self,
+        *,
+        duration: float = 0.0,
+        fail: str = "",
+        refuse: bool = False,
+        extra: tuple[tuple[str, str], ...] = (),
+        execution_duration: int | None = None,
+    ) -> Submission:
+        self.service.duration = duration
+        pipeline = "other.yaml" if refuse else "false.yaml" if fail else "true.yaml"
+        return Submission(
+            payload="sleep",
+            run_id=run_id(),
+            parameters=(("pipeline", pipeline), *extra),
+            execution_duration=execution_duration,
+        )
+
+
+class TestSimulationBackend(BackendContract):
+    @pytest_asyncio.fixture
+    async def bench(self) -> AsyncIterator[SimulationBench]:
+        bench = SimulationBench()
+        yield bench
+        await bench.backend.aclose()
+        await bench.service.aclose()
+        assert bench.faults == []
+
+
+class TestApiServerBackend(BackendContract):
+    @pytest_asyncio.fixture
+    async def bench(self) -> AsyncIterator[ApiServerBench]:
+        async with api_server_bench() as bench:
+            yield bench
 
 
 class TestUwsBackend(BackendContract):

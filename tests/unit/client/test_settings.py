@@ -1,11 +1,11 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from lsst.ts.ocps.client.errors import BackendAuthenticationError, BackendUnavailableError
 from lsst.ts.ocps.client.registry import FACTORIES, open_backend
-from lsst.ts.ocps.client.settings import CredentialsSettings, UwsSettings
+from lsst.ts.ocps.client.settings import AnyBackendSettings, CredentialsSettings, UwsSettings
 from lsst.ts.ocps.client.uws import UwsBackend
 
 URL = "http://127.0.0.1:8080"
@@ -72,4 +72,10 @@ async def test_a_back_end_without_its_secret_is_not_made() -> None:
 
 
 def test_every_kind_that_settings_allow_can_be_made() -> None:
-    assert set(FACTORIES) == {UwsSettings(url=URL).kind}
+    settings = TypeAdapter(AnyBackendSettings)
+    for kind in FACTORIES:
+        url = "redis://127.0.0.1" if kind == "rapid_analysis" else URL
+        assert settings.validate_python({"kind": kind, "url": url}).kind == kind
+    with pytest.raises(ValidationError, match=f"kind must be one of {', '.join(FACTORIES)}"):
+        settings.validate_python({"kind": "uvs", "url": URL})
+    assert settings.validate_python({"url": URL}).kind == "uws"
