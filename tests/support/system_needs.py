@@ -4,11 +4,14 @@ import sys
 
 from support.apache_kafka import ensure_jars, find_missing_tools
 from support.apicurio import ensure_apicurio
+from support.redis_server import find_redis
 
 
 def main() -> int:
     """Return 1 if a program is missing; else fill the cache of Java programs."""
     missing = find_missing_tools()
+    if find_redis() is None:
+        missing.append("redis-server (Debian package redis-server)")
     if missing:
         sys.stderr.write(f"make system-test needs {' and '.join(missing)}\n")
         return 1

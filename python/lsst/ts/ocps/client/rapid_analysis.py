@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, Protocol
 
 from typing_extensions import override
 
@@ -11,11 +11,34 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .base import Backend, BackendInfo, CreatedJob, Submission
 from .errors import BackendUnavailableError, RequestRefusedError
-from .redis_lists import Lists
 
-__all__ = ["RapidAnalysisBackend", "parse_values"]
+__all__ = ["Lists", "RapidAnalysisBackend", "parse_values"]
 
 _PARAMETER = "config"
+
+
+class Lists(Protocol):
+    """Lists of values by key; every call ends within a bounded time."""
+
+    async def push(self, values: Sequence[tuple[str, str]]) -> None:
+        """Push each value to the left of the list of its key: all of them, or none.
+
+        Raises
+        ------
+        BackendError
+            If they were not pushed, or it is not known whether they were; the text says which.
+        """
+        ...
+
+    async def version(self) -> str:
+        """Ask for the version of the server; "" if it does not tell.
+
+        Raises
+        ------
+        BackendError
+            If there is no server.
+        """
+        ...
 
 
 def parse_values(text: str) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import Protocol, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 import redis.asyncio
@@ -18,9 +18,10 @@ from .errors import (
     BackendUnavailableError,
     RequestRefusedError,
 )
+from .rapid_analysis import Lists
 from .settings import RapidAnalysisSettings
 
-__all__ = ["Lists", "RedisLists"]
+__all__ = ["RedisLists"]
 
 _PUSH = """
 for number, key in ipairs(KEYS) do
@@ -36,30 +37,6 @@ return #KEYS
 """
 """Looks at every key before it touches one. A transaction (MULTI) would go on after a key that is no list,
 and undo nothing."""
-
-
-class Lists(Protocol):
-    """Lists of values by key; every call ends within a bounded time."""
-
-    async def push(self, values: Sequence[tuple[str, str]]) -> None:
-        """Push each value to the left of the list of its key: all of them, or none.
-
-        Raises
-        ------
-        BackendError
-            If they were not pushed, or it is not known whether they were; the text says which.
-        """
-        ...
-
-    async def version(self) -> str:
-        """Ask for the version of the server; "" if it does not tell.
-
-        Raises
-        ------
-        BackendError
-            If there is no server.
-        """
-        ...
 
 
 class RedisLists(Lists):

@@ -8,7 +8,6 @@ from .api_server import ApiServerBackend
 from .base import Backend
 from .credentials import Credentials, read_secret
 from .rapid_analysis import RapidAnalysisBackend
-from .redis_lists import RedisLists
 from .settings import (
     AnyBackendSettings,
     ApiServerSettings,
@@ -39,6 +38,8 @@ async def _open_api_server(name: str, settings: ApiServerSettings) -> Backend:
 
 
 async def _open_rapid_analysis(name: str, settings: RapidAnalysisSettings) -> Backend:
+    from .redis_lists import RedisLists  # noqa: PLC0415 (6 MB that few sites need)
+
     password = None if settings.password is None else await read_secret(name, settings.password)
     return RapidAnalysisBackend(name, RedisLists(name, settings, password))
 
