@@ -12,5 +12,6 @@ pytest_plugins = [
     "support.rough_kafka",
     "support.rough_registry",
     "support.sandbox",
+    "support.served_csc",
     "support.service_process",
 ]

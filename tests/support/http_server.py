@@ -144,6 +144,10 @@ class HttpServer(ABC):
     def go_down(self) -> None:
         """Break all connections, and those that come at their first request; the jobs go on."""
         self._is_down = True
+        self.break_connections()
+
+    def break_connections(self) -> None:
+        """Break those that stand, with whatever is waited for on them."""
         for task in self._connections:
             task.cancel()
 

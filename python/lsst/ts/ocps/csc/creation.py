@@ -110,6 +110,7 @@ class JobCreation:
         self._is_restored = pairs is None
         self._has_asked = self._is_restored
         self._asked_at = 0.0
+        self._doubt: BackendError | None = None
 
     async def run(
         self, get_record: Callable[[], RunRecord], open_backend: Callable[[], Awaitable[Backend]]
@@ -164,12 +165,14 @@ class JobCreation:
             return
         if self._has_asked or record.create_attempts == 0:
             await self._note(CreateIntended())
+        is_doubtful = self._has_asked and record.create_attempts > 0
         self._has_asked, self._asked_at = True, time.monotonic()
         try:
             created = await backend.create(to_submission(record.run, self._pairs or record.run.pairs))
         except BackendError as error:
-            # What never left this process started nothing, and may be asked for again anywhere.
-            self._has_asked = error.was_sent or record.run.creates_pending
+            # What never left this process created nothing, and may be asked for again anywhere.
+            self._has_asked = is_doubtful or error.was_sent
+            self._doubt = error
             raise
         await self._note(JobCreated(created.url, created.job))
 
@@ -201,7 +204,8 @@ class JobCreation:
 
     def _give_up(self, record: RunRecord, error: BackendError) -> CreateGivenUp | CreateRefused:
         if self._may_run(record):
-            return CreateGivenUp(f"outcome unknown, not resubmitted: {error}")
+            why = error if self._doubt is None else f"{self._doubt}; {error.message}"
+            return CreateGivenUp(f"outcome unknown, not resubmitted: {why}")
         text = f"OCPS was not running when the job was to be created: {error}"
         text = text if self._is_restored else str(error)
         return CreateGivenUp(text) if record.run.creates_pending else CreateRefused(text)
