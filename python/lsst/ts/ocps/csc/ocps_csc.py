@@ -85,7 +85,9 @@ class OcpsCsc(ConfigurableCsc):
         # The base class is another one where ts_salobj is installed: our names must not be its names.
         self.settings = CscSettings.from_environment(needs_config_dir=config_dir is None)
         self._ocps_simulation = SimulatedService(self._note_simulated_fault) if simulation_mode else None
-        self._ocps_opener = self._ocps_simulation.open_backend if self._ocps_simulation is not None else opener
+        self._ocps_opener = (
+            self._ocps_simulation.open_backend if self._ocps_simulation is not None else opener
+        )
         self._ocps_patience = patience
         self._ocps_context: CscContext | None = None
         self._ocps_config: CscConfig | None = None
