@@ -200,3 +200,13 @@ async def test_bad_answers_at_submit(
         await served.pulse.goes_on()
         again: Any = await served.sleep()
         assert (await served.end(again)).ack == COMPLETE
+
+
+async def test_a_server_of_uws_1_0_that_ignores_wait_is_polled(served_bench: ServedBench) -> None:
+    async with served_bench.serve("uws") as server, served_bench.running() as served:
+        assert isinstance(server, UwsServer)
+        server.blocks = False
+        ack = await served.sleep(duration=0.5)
+        assert (await served.end(ack)).ack == COMPLETE
+        (result,) = await served.spy.wait_for("job_result")
+        assert result.exit_code == 0

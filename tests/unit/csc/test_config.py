@@ -45,6 +45,27 @@ def test_an_unknown_key_is_named_with_its_file_and_what_was_meant() -> None:
     assert problem == "_summit.yaml: backends.default.requird: unknown key; did you mean required?"
 
 
+def test_an_unknown_key_of_a_back_end_is_compared_with_the_keys_of_its_kind() -> None:
+    backend = {"kind": "api_server", "url": "http://127.0.0.1/api/v1", "pol_interval": 1, "max_wait": 3}
+    problems = problems_of(GOOD | {"backends": {"default": backend}}, Layer("_init.yaml", {"backends": {}}))
+    assert problems[0].endswith("backends.default.pol_interval: unknown key; did you mean poll_interval?")
+    assert "backends.default.max_wait: unknown key; known are call_timeout, " in problems[1]
+    assert "job_list" not in problems[1]
+
+
+def test_a_wrong_value_of_a_back_end_is_shown_at_its_place() -> None:
+    site = {"backends": {"default": {"call_timeout": -1}}}
+    backend = {"kind": "rapid_analysis", "url": "redis://host", "call_timeout": -1}
+    (problem,) = problems_of(GOOD | {"backends": {"default": backend}}, Layer("_summit.yaml", site))
+    assert problem.startswith("_summit.yaml: backends.default.call_timeout: ")
+    assert problem.endswith("(it is -1)")
+
+
+def test_a_kind_that_does_not_exist_is_answered_with_those_that_do() -> None:
+    (problem,) = problems_of(GOOD | {"backends": {"default": {"kind": "uvs", "url": "http://host"}}})
+    assert "backends.default: kind must be one of uws, api_server, rapid_analysis" in problem
+
+
 def test_an_unknown_key_does_not_show_its_value() -> None:
     (problem,) = problems_of(GOOD | {"token": "planted-secret"})
     assert "planted-secret" not in problem

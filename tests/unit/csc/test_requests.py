@@ -128,3 +128,17 @@ def test_execute_refuses_a_field_that_its_payload_does_not_have() -> None:
         "text": "hello",
         "count": 1,
     }
+
+
+def test_an_empty_field_of_execute_takes_the_default_that_its_parameter_declares() -> None:
+    properties = {"output_dataset_types": {"type": "string", "default": "*"}, "version": {"type": "string"}}
+    definition = PayloadDefinition(
+        name="x", description="", parameters={"type": "object", "properties": properties}
+    )
+    catalogue = Catalogue([definition])
+
+    def pairs(**fields: str) -> dict[str, str]:
+        return dict(parse_execute(catalogue, payload="x", fields=EXECUTE | fields).pairs)
+
+    assert pairs() == {"output_dataset_types": "*", "version": ""}
+    assert pairs(output_dataset_types="bias*") == {"output_dataset_types": "bias*", "version": ""}
