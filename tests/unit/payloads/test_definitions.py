@@ -98,6 +98,13 @@ def test_a_good_definition_is_read(tmp_path: Any) -> None:
             "api_server.environment.A",
             "{nothing} is no parameter",
         ),
+        ("api_server.environment", {"frames": "7"}, "api_server.environment.frames", "hides the parameter"),
+        (
+            "parameters.properties.JOB_ID",
+            {"type": "string"},
+            "parameters.properties.JOB_ID",
+            "sets a variable",
+        ),
         ("api_server.environment", {"A": "{"}, "api_server.environment", "A: the brace"),
         (
             "api_server.environment",

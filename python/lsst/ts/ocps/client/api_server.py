@@ -30,6 +30,9 @@ T = TypeVar("T")
 _PROBE = {"phase": "held"}
 """A phase that the server knows and no job is ever in: the shortest list."""
 
+_MAX_LOOKS = 100.0
+"""So often are phases looked at, all jobs together (1/s): the server does one thing at a time."""
+
 _SMALL = 64 * 1024
 """Larger answers are parsed in a thread (byte)."""
 
@@ -72,6 +75,7 @@ class ApiServerBackend(Backend):
         super().__init__(name)
         self._settings = settings
         self._jobs_url = f"{settings.url}/job"
+        self._waiting = 0
         self._http = HttpTransport(
             name,
             root=settings.url,
@@ -115,14 +119,24 @@ class ApiServerBackend(Backend):
     @override
     async def wait(self, url: str, *, phase: ExecutionPhase, seconds: float) -> Job:
         """Read a job when it has left ``phase``; see `Backend.wait`."""
-        job_id, end = self._job_id(url), time.monotonic() + seconds
+        job_id = self._job_id(url)
+        self._waiting += 1
+        try:
+            await self._wait(job_id, phase, seconds)
+        finally:
+            self._waiting -= 1
+        return await self._read(job_id, self._deadline("reading a job"))
+
+    async def _wait(self, job_id: str, phase: ExecutionPhase, seconds: float) -> None:
+        end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             began = time.monotonic()
             answer = await self._get(f"{self._jobs_url}/{job_id}/phase", self._deadline("reading a phase"))
             if await self._parse(answer, _parse_phase) is not phase:
-                break
-            await asyncio.sleep(min(left, max(self._settings.poll_interval, time.monotonic() - began)))
-        return await self._read(job_id, self._deadline("reading a job"))
+                return
+            took = time.monotonic() - began
+            pause = max(self._settings.poll_interval, took, self._waiting / _MAX_LOOKS)
+            await asyncio.sleep(min(left, pause))
 
     @override
     async def abort(self, url: str) -> None:

@@ -199,8 +199,8 @@ class ApiServerSettings(HttpSettings):
     learned to escape by itself must not be given escaped values."""
 
     poll_interval: Annotated[float, Field(gt=0, le=60)] = 0.25
-    """Pause between two looks at the phase of a job (s); the server has no way to wait. On a slow server the
-    pause is as long as the last answer took."""
+    """Pause between two looks at the phase of a job (s); the server has no way to wait. It grows where an
+    answer takes longer, and where many jobs are looked at."""
 
 
 class RapidAnalysisSettings(BackendSettings):

@@ -248,6 +248,11 @@ class PayloadDefinition(_Model):
                 if name not in self.properties:
                     reason = f"{{{name}}} is no parameter (known: {known}); write {{{{ for a brace"
                     yield f"api_server.environment.{variable}", value, reason
+        values = self.api_server.environment.values()
+        used = {name for value in values for name in parse_argument(value).names}
         for name in self.properties:
             if name in _JOB_VARIABLES | _SERVER_VARIABLES:
                 yield f"parameters.properties.{name}", None, "the server sets a variable of this name"
+            elif name in self.api_server.environment and name not in used:
+                reason = f"hides the parameter {name}, which no other variable takes"
+                yield f"api_server.environment.{name}", self.api_server.environment[name], reason
