@@ -1,4 +1,4 @@
-"""The sandbox's registry as a process, over real HTTP, as a Confluent client uses it."""
+"""The sandbox's registry as a Confluent client uses it; as a process, over real HTTP, where that matters."""
 
 import asyncio
 import json
@@ -12,6 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from lsst.ts.ocps.sandbox.schema_registry import create_app
 from support.brokers import run_registry, start_registry
 from support.ports import free_port
 
@@ -39,9 +40,13 @@ async def register(client: httpx.AsyncClient, subject: str, text: str) -> int:
 
 @pytest_asyncio.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    with run_registry(tmp_path) as url:
-        async with httpx.AsyncClient(base_url=url) as client:
-            yield client
+    app = create_app(tmp_path / "registry.json")
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://registry.example") as client,
+    ):
+        yield client
 
 
 async def test_what_a_client_asks_in_its_order(client: httpx.AsyncClient) -> None:
