@@ -28,8 +28,8 @@ class Database:
     SQLite has one writer at a time, and waiting for its lock is slower than waiting for a turn here. So all
     writes are done in one thread, in the order in which they were asked for, and those that have come
     meanwhile become one transaction: the disk is waited for once for all of them. Several threads read
-    meanwhile (WAL). One change of threads for a whole statement, too, is what makes this three times faster
-    than an asynchronous driver, which changes threads for each step of a statement.
+    meanwhile (WAL). A whole statement takes one change of threads; an asynchronous driver changes threads
+    for each step of it, which costs more than the statement.
 
     Parameters
     ----------
