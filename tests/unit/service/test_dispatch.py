@@ -31,6 +31,10 @@ async def create_running(fake: FakeService, payload: str = "work") -> str:
     return path
 
 
+SOON = 2.0
+"""So far in the future (s) that a busy machine gets there before it is past."""
+
+
 def in_seconds(seconds: float) -> str:
     """A time to come, as a client writes it."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
@@ -249,7 +253,7 @@ class TestSight:
             attempts.append(execution.key)
             raise RuntimeError("can't start new thread")
 
-        async with fake_service(tmp_path, follow_patience=2.0) as fake:
+        async with fake_service(tmp_path, follow_patience=5.0) as fake:
             path = await create_running(fake)
             monkeypatch.setattr(FakeExecutor, "attach", fail)
             fake.cluster.lose_sight(id_of(path))
@@ -258,7 +262,7 @@ class TestSight:
         assert job.error is not None
         assert job.error.message == f"{LOST_SIGHT}: RuntimeError: can't start new thread"
         # More than once, and with pauses.
-        assert 2 <= len(attempts) <= 6
+        assert 2 <= len(attempts) <= 9
 
     async def test_what_is_lost_again_and_again_ends_in_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -346,15 +350,15 @@ class TestDestruction:
         job = await fake.calls.job(path)
         assert job.creation_time is not None
         soon = asyncio.get_running_loop().time()
-        answer = await fake.calls.post(f"{path}/destruction", DESTRUCTION=in_seconds(0.3))
+        answer = await fake.calls.post(f"{path}/destruction", DESTRUCTION=in_seconds(SOON))
         assert answer.status_code == 303
         await until(lambda: not folder.exists(), "the folder is gone")
-        assert asyncio.get_running_loop().time() - soon >= 0.2
+        assert asyncio.get_running_loop().time() - soon >= SOON / 2
         assert (await fake.calls.http.get(path)).status_code == 404
         assert fake.cluster.status(id_of(path)).state is ExecutorState.CANCELLED
 
     async def test_a_time_given_at_creation_holds_for_pending_jobs_too(self, fake: FakeService) -> None:
-        path = await fake.calls.create("work", DESTRUCTION=in_seconds(0.3))
+        path = await fake.calls.create("work", DESTRUCTION=in_seconds(SOON))
         assert (await fake.calls.job(path)).phase is P.PENDING
         await until_forgotten(fake, path)
 
@@ -362,7 +366,7 @@ class TestDestruction:
         self, tmp_path: Path
     ) -> None:
         async with fake_service(tmp_path) as fake:
-            path = await fake.calls.create("work", DESTRUCTION=in_seconds(0.4))
+            path = await fake.calls.create("work", DESTRUCTION=in_seconds(SOON))
             time = (await fake.calls.job(path)).destruction
         assert time is not None
         await until(lambda: datetime.now(UTC) > time, "the time has come")
