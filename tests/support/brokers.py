@@ -1,7 +1,8 @@
 """Brokers and schema registries for tests: in memory, and real ones as processes of their own.
 
-A test that asks for `sal_settings` or `broker_bench` runs once for each kind in `BROKER_KINDS`. A further
-kind needs its name there, and a fixture ``<name>_bench``.
+A test that asks for `sal_settings` or `broker_bench` runs once for each kind in `BROKER_KINDS`, and on the
+secure broker if it is marked ``every_broker``. A further kind needs its name there, and a fixture
+``<name>_bench``.
 """
 
 import asyncio
@@ -36,7 +37,6 @@ from support.ports import free_port
 __all__ = [
     "APACHE_KINDS",
     "BROKER_KINDS",
-    "KAFKA_KINDS",
     "BrokerBench",
     "NoidaProcess",
     "end_process",
@@ -53,9 +53,8 @@ APACHE_KINDS = tuple(
 )
 """Apache Kafka plain, and with SASL_SSL and SCRAM-SHA-512."""
 
-KAFKA_KINDS = ("noida", *APACHE_KINDS)
-
-BROKER_KINDS = ("memory", *KAFKA_KINDS)
+BROKER_KINDS = ("memory", "noida", APACHE_KINDS[0])
+"""What the tests run on that ask for a broker; those marked ``every_broker`` run on the secure one too."""
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
@@ -320,20 +319,32 @@ def apache_secure_bench(secure_process: SecureKafka, registry_url: str) -> Broke
     )
 
 
-@pytest.fixture(params=BROKER_KINDS)
-def broker_bench(request: pytest.FixtureRequest) -> BrokerBench:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the brokers of each test that asks for one."""
+    is_for_all = metafunc.definition.get_closest_marker("every_broker") is not None
+    kinds = [*BROKER_KINDS, *(APACHE_KINDS[1:] if is_for_all else ())]
+    if "broker_kind" in metafunc.fixturenames:
+        metafunc.parametrize("broker_kind", kinds)
+    if "kafka_kind" in metafunc.fixturenames:
+        metafunc.parametrize("kafka_kind", kinds[1:])
+
+
+def _get_bench(request: pytest.FixtureRequest, kind: str) -> BrokerBench:
+    bench = request.getfixturevalue(f"{kind}_bench")
+    assert isinstance(bench, BrokerBench)
+    return bench
+
+
+@pytest.fixture
+def broker_bench(request: pytest.FixtureRequest, broker_kind: str) -> BrokerBench:
     """One after another a bench of each kind."""
-    bench = request.getfixturevalue(f"{request.param}_bench")
-    assert isinstance(bench, BrokerBench)
-    return bench
+    return _get_bench(request, broker_kind)
 
 
-@pytest.fixture(params=KAFKA_KINDS)
-def kafka_bench(request: pytest.FixtureRequest) -> BrokerBench:
+@pytest.fixture
+def kafka_bench(request: pytest.FixtureRequest, kafka_kind: str) -> BrokerBench:
     """One after another a bench of each kind of real broker."""
-    bench = request.getfixturevalue(f"{request.param}_bench")
-    assert isinstance(bench, BrokerBench)
-    return bench
+    return _get_bench(request, kafka_kind)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from lsst.ts.ocps.sal.broker.base import Broker, BrokerReader, OffsetRange, Reco
 from lsst.ts.ocps.sal.errors import BrokerError
 from support.brokers import BrokerBench, started
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.every_broker]
 
 LIMIT = 20.0
 
