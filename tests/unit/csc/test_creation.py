@@ -1,0 +1,125 @@
+"""Asking for a job where creating it starts it: again only if nothing was sent, else it is looked for."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+
+from lsst.ts.ocps.client.errors import BackendFailedError, BackendUnavailableError
+from lsst.ts.ocps.client.testing import FakeBackend
+from lsst.ts.ocps.csc.creation import JobCreation
+from lsst.ts.ocps.csc.parts import Patience
+from lsst.ts.ocps.csc.records import RunRecord
+from lsst.ts.ocps.csc.runs import (
+    AbortAsked,
+    CreateGivenUp,
+    CreateIntended,
+    CreateRefused,
+    JobCreated,
+    News,
+    observe,
+)
+from support.runs import make_run
+
+pytestmark = pytest.mark.asyncio
+
+NOT_SENT = BackendUnavailableError("x", "no connection", was_sent=False)
+LOST = BackendUnavailableError("x", "the connection broke")
+
+
+class StartingBackend(FakeBackend):
+    """Creating is starting here."""
+
+    creates_pending: ClassVar[bool] = False
+
+
+class Asking:
+    """One run that asks for its job."""
+
+    def __init__(self, *, is_restored: bool = False, **patience: float) -> None:
+        self.backend = StartingBackend()
+        self.record = RunRecord(make_run(creates_pending=False))
+        self.news: list[News] = []
+        times = replace(Patience(create=0.6, lookup=0.6), **patience)
+        self._creation = JobCreation(self._note, times, None if is_restored else ())
+
+    async def _note(self, news: News) -> None:
+        self.news.append(news)
+        self.record = observe(self.record, news)
+
+    async def _open(self) -> FakeBackend:
+        return self.backend
+
+    async def run(self) -> News:
+        await self._creation.run(lambda: self.record, self._open)
+        await self.backend.aclose()
+        return self.news[-1]
+
+    @property
+    def asked(self) -> int:
+        return self.backend.service.calls["create"]
+
+
+async def test_what_was_not_sent_is_asked_for_again() -> None:
+    asking = Asking()
+    asking.backend.service.fail("create", NOT_SENT, NOT_SENT)
+    assert isinstance(await asking.run(), JobCreated)
+    assert asking.asked == 3
+    assert asking.record.create_attempts == 1
+    assert asking.backend.service.calls["list_jobs"] == 0
+
+
+async def test_a_back_end_that_stays_away_means_that_there_is_no_job() -> None:
+    asking = Asking()
+    asking.backend.service.fail("create", *[NOT_SENT] * 20)
+    assert await asking.run() == CreateRefused("back end x: no connection")
+
+
+async def test_what_may_have_been_sent_is_looked_for_and_never_asked_for_again() -> None:
+    asking = Asking()
+    asking.backend.service.lose_answers("create")
+    news = await asking.run()
+    assert isinstance(news, JobCreated)
+    assert news.job.run_id == asking.record.run.run_id
+    assert asking.asked == 1
+
+
+async def test_what_is_not_found_is_given_up_and_both_errors_are_told() -> None:
+    asking = Asking()
+    asking.backend.service.fail("create", NOT_SENT, LOST)
+    news = await asking.run()
+    assert isinstance(news, CreateGivenUp)
+    assert news.message.startswith("outcome unknown, not resubmitted: back end x: the connection broke; ")
+    assert "not in the list" in news.message
+    assert asking.asked == 2
+
+
+async def test_it_is_looked_for_as_long_as_it_should_be_from_the_moment_of_doubt() -> None:
+    asking = Asking(create=0.1, lookup=30.0)
+    asking.backend.service.lose_answers("create")
+    asking.backend.service.fail("list_jobs", *[BackendFailedError("x", "busy")] * 3)
+    assert isinstance(await asking.run(), JobCreated)
+    assert asking.asked == 1
+
+
+async def test_an_earlier_life_that_had_asked_is_not_repeated() -> None:
+    asking = Asking(is_restored=True)
+    asking.record = observe(asking.record, CreateIntended())
+    assert isinstance(await asking.run(), CreateGivenUp)
+    assert asking.asked == 0
+
+
+async def test_an_earlier_life_that_had_not_asked_is_continued() -> None:
+    asking = Asking(is_restored=True)
+    asking.backend.service.fail("create", NOT_SENT)
+    assert isinstance(await asking.run(), JobCreated)
+    assert asking.asked == 2
+
+
+async def test_an_abort_waits_for_a_job_that_may_run_and_for_no_other() -> None:
+    asking = Asking()
+    asking.record = observe(observe(asking.record, CreateIntended()), AbortAsked())
+    assert await asking.run() == CreateRefused("aborted before it had a job")
+    restored = Asking(is_restored=True)
+    restored.record = observe(observe(restored.record, CreateIntended()), AbortAsked())
+    assert isinstance(await restored.run(), CreateGivenUp)
