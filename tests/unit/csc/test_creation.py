@@ -5,11 +5,12 @@ from typing import ClassVar
 
 import pytest
 
+from lsst.ts.ocps.client.base import ShellJob
 from lsst.ts.ocps.client.errors import BackendFailedError, BackendUnavailableError
 from lsst.ts.ocps.client.testing import FakeBackend
-from lsst.ts.ocps.csc.creation import JobCreation
+from lsst.ts.ocps.csc.creation import JobCreation, to_submission
 from lsst.ts.ocps.csc.parts import Patience
-from lsst.ts.ocps.csc.records import RunRecord
+from lsst.ts.ocps.csc.records import RECORD, RunRecord
 from lsst.ts.ocps.csc.runs import (
     AbortAsked,
     CreateGivenUp,
@@ -36,9 +37,11 @@ class StartingBackend(FakeBackend):
 class Asking:
     """One run that asks for its job."""
 
-    def __init__(self, *, is_restored: bool = False, **patience: float) -> None:
-        self.backend = StartingBackend()
-        self.record = RunRecord(make_run(creates_pending=False))
+    def __init__(
+        self, *, is_restored: bool = False, backend: FakeBackend | None = None, **patience: float
+    ) -> None:
+        self.backend = backend or StartingBackend()
+        self.record = RunRecord(make_run(creates_pending=self.backend.creates_pending))
         self.news: list[News] = []
         times = replace(Patience(create=0.6, lookup=0.6), **patience)
         self._creation = JobCreation(self._note, times, None if is_restored else ())
@@ -61,7 +64,7 @@ class Asking:
 
 
 async def test_what_was_not_sent_is_asked_for_again() -> None:
-    asking = Asking()
+    asking = Asking(create=20.0)
     asking.backend.service.fail("create", NOT_SENT, NOT_SENT)
     assert isinstance(await asking.run(), JobCreated)
     assert asking.asked == 3
@@ -85,7 +88,7 @@ async def test_what_may_have_been_sent_is_looked_for_and_never_asked_for_again()
 
 
 async def test_what_is_not_found_is_given_up_and_both_errors_are_told() -> None:
-    asking = Asking()
+    asking = Asking(create=20.0)
     asking.backend.service.fail("create", NOT_SENT, LOST)
     news = await asking.run()
     assert isinstance(news, CreateGivenUp)
@@ -110,7 +113,7 @@ async def test_an_earlier_life_that_had_asked_is_not_repeated() -> None:
 
 
 async def test_an_earlier_life_that_had_not_asked_is_continued() -> None:
-    asking = Asking(is_restored=True)
+    asking = Asking(is_restored=True, create=20.0)
     asking.backend.service.fail("create", NOT_SENT)
     assert isinstance(await asking.run(), JobCreated)
     assert asking.asked == 2
@@ -123,3 +126,18 @@ async def test_an_abort_waits_for_a_job_that_may_run_and_for_no_other() -> None:
     restored = Asking(is_restored=True)
     restored.record = observe(observe(restored.record, CreateIntended()), AbortAsked())
     assert isinstance(await restored.run(), CreateGivenUp)
+
+
+async def test_where_jobs_wait_to_be_started_the_time_is_counted_from_the_first_attempt() -> None:
+    asking = Asking(backend=FakeBackend(), create=1.0)
+    asking.backend.service.delay = 0.4
+    asking.backend.service.fail("create", *[LOST] * 20)
+    assert isinstance(await asking.run(), CreateGivenUp)
+    assert asking.asked <= 2
+
+
+async def test_how_a_job_is_run_is_kept_with_the_run() -> None:
+    shell = ShellJob("run", "u", "main", (("A", "{a}"),), frozenset({"a"}), frozenset({"b"}))
+    record = RunRecord(make_run(shell=shell))
+    assert RECORD.validate_json(RECORD.dump_json(record)) == record
+    assert to_submission(record.run, ()).shell == shell

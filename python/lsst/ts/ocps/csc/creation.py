@@ -109,8 +109,8 @@ class JobCreation:
         self._pairs = pairs
         self._is_restored = pairs is None
         self._has_asked = self._is_restored
-        self._asked_at = 0.0
         self._doubt: BackendError | None = None
+        self._doubt_since = 0.0
 
     async def run(
         self, get_record: Callable[[], RunRecord], open_backend: Callable[[], Awaitable[Backend]]
@@ -140,7 +140,8 @@ class JobCreation:
                 await self._note(CreateRefused(str(error)))
                 return
             except BackendError as error:
-                end = max(began, self._asked_at) + self._get_budget(run)
+                is_lookup = self._may_run(get_record())
+                end = (max(began, self._doubt_since) if is_lookup else began) + self._get_budget(run)
                 if time.monotonic() + pause > end or isinstance(error, JobNotFoundError):
                     await self._note(self._give_up(get_record(), error))
                     return
@@ -166,13 +167,13 @@ class JobCreation:
         if self._has_asked or record.create_attempts == 0:
             await self._note(CreateIntended())
         is_doubtful = self._has_asked and record.create_attempts > 0
-        self._has_asked, self._asked_at = True, time.monotonic()
+        self._has_asked = True
         try:
             created = await backend.create(to_submission(record.run, self._pairs or record.run.pairs))
         except BackendError as error:
             # What never left this process created nothing, and may be asked for again anywhere.
             self._has_asked = is_doubtful or error.was_sent
-            self._doubt = error
+            self._doubt, self._doubt_since = error, time.monotonic()
             raise
         await self._note(JobCreated(created.url, created.job))
 

@@ -168,7 +168,10 @@ class OcpsCsc(ConfigurableCsc):
         if self._ocps_simulation is None or not await asyncio.to_thread(folder.is_dir):
             return folder
         folder /= "simulation"
-        await asyncio.to_thread(folder.mkdir, exist_ok=True)
+        try:
+            await asyncio.to_thread(folder.mkdir, exist_ok=True)
+        except OSError as error:
+            raise ExpectedError(f"ledger of simulated runs: {folder}: {error.strerror}") from error
         return folder
 
     @overrides
