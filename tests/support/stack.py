@@ -20,10 +20,13 @@ from lsst.ts.ocps.sandbox.layout import SandboxLayout
 from .apache_kafka import KAFKA_VERSION, ApacheKafka, find_missing_tools
 from .ports import free_port
 
-__all__ = ["BROKERS", "ProcessStack", "run_stack"]
+__all__ = ["BROKERS", "PAYLOADS", "ProcessStack", "run_stack"]
 
 BROKERS = ("noida-db",) if find_missing_tools() else ("noida-db", f"Apache Kafka {KAFKA_VERSION}")
 """The brokers that this machine can run."""
+
+PAYLOADS = Path(__file__).parents[1] / "data" / "payloads"
+"""Folder with payloads that take no time."""
 
 
 class ProcessStack:
@@ -71,11 +74,15 @@ class ProcessStack:
         self._wait_for_http(f"{self.variables['LSST_SCHEMA_REGISTRY_URL']}/subjects")
         self._wait_for_http(f"{self.service_url}/availability")
 
-    def _start(self, name: str) -> None:
+    def _start(self, name: str, command: Sequence[str] | None = None) -> None:
         spec = self._plans[name].spec
         with spec.log.open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                spec.command, env=dict(spec.environment), stdout=log, stderr=log, start_new_session=True
+                command or spec.command,
+                env=dict(spec.environment),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     @staticmethod
@@ -89,10 +96,15 @@ class ProcessStack:
                 time.sleep(0.02)  # noqa: TID251 (set-up, outside any event loop)
         raise RuntimeError(f"no answer from {url}")
 
-    def start_csc(self) -> psutil.Process:
-        """Start the CSC and return its process at once."""
-        self._start(parts.CSC)
+    def start_csc(self, command: Sequence[str] | None = None) -> psutil.Process:
+        """Start the CSC, or another program in its place, and return its process at once."""
+        self._start(parts.CSC, command)
         return psutil.Process(self._processes[parts.CSC].pid)
+
+    @property
+    def is_csc_alive(self) -> bool:
+        """Whether the CSC was started and has not ended by itself."""
+        return parts.CSC in self._processes and self._processes[parts.CSC].poll() is None
 
     def stop_csc(self) -> int:
         """End the CSC with SIGTERM and return its exit status."""
@@ -101,6 +113,15 @@ class ProcessStack:
     def kill_csc(self) -> None:
         """End the CSC as a crash does (SIGKILL)."""
         self._end(parts.CSC, signal.SIGKILL)
+
+    def kill_service(self) -> None:
+        """End the service as a crash does (SIGKILL); its jobs run on."""
+        self._end(parts.SERVICE, signal.SIGKILL)
+
+    def restart_service(self) -> None:
+        """Start the service again, on its data and port, and wait until it answers."""
+        self._start(parts.SERVICE)
+        self._wait_for_http(f"{self.service_url}/availability")
 
     def kill_broker(self) -> None:
         """End Apache Kafka as a crash does (SIGKILL)."""
@@ -116,6 +137,11 @@ class ProcessStack:
         process = self._processes.pop(name)
         process.send_signal(number)
         return process.wait(timeout=20)
+
+    @property
+    def ledger(self) -> Path:
+        """The file of the CSC's ledger."""
+        return self._layout.csc_state / f"ocps-{parts.CSC_INDEX}.sqlite3"
 
     def log_of(self, name: str) -> str:
         """The log of one part, so far."""

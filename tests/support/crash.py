@@ -1,0 +1,153 @@
+"""What is left of runs when processes of the product were killed: on the broker, the service, the disk."""
+
+import json
+import sqlite3
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from lsst.ts.ocps.client.registry import open_backend
+from lsst.ts.ocps.client.settings import UwsSettings
+from lsst.ts.ocps.csc.records import RECORD, RunRecord
+from lsst.ts.ocps.sal.settings import SalSettings
+from lsst.ts.ocps.salobj import AckError, Remote, SalRetCode, State
+from lsst.ts.ocps.uws.jobs import JobRef
+from support import run_dying_csc
+from support.processes import until
+from support.run_dying_csc import DeathStep
+from support.sal_log import read_samples
+from support.stack import ProcessStack
+
+__all__ = ["TIMEOUT", "CrashBench", "send_nap"]
+
+TIMEOUT = 90.0
+"""Longest wait for anything that a test expects (s); two starts of the CSC may lie in it."""
+
+
+async def send_nap(remote: Remote, seconds: float, prereq_jobs: str = "") -> Any:
+    """Send ``run``; the first acknowledgement, or the failed one."""
+    try:
+        return await remote.cmd_run.set_start(
+            payload="nap",
+            parameters=json.dumps({"seconds": seconds}),
+            prereq_jobs=prereq_jobs,
+            wait_done=False,
+            timeout=TIMEOUT,
+        )
+    except AckError as error:
+        return error.ackcmd
+
+
+class CrashBench:
+    """Processes that die and are started again, and the traces that they leave.
+
+    Parameters
+    ----------
+    stack
+        Everything but the CSC runs.
+    folder
+        Where the CSC finds out when to die.
+    """
+
+    def __init__(self, stack: ProcessStack, folder: Path) -> None:
+        self.stack = stack
+        self._step_file = folder / "step"
+
+    # Life and death of the CSC
+
+    async def ensure_csc(self, remote: Remote) -> None:
+        """Have a CSC that is ENABLED, and knows up to where it has read the commands."""
+        if not self.stack.is_csc_alive:
+            await self.start_csc(remote)
+        await until(self._has_position, "the CSC has written down its position", seconds=TIMEOUT)
+
+    async def start_csc(self, remote: Remote) -> None:
+        """Start the CSC, and wait until it is ENABLED; it dies of nothing."""
+        self._step_file.unlink(missing_ok=True)
+        program, states = str(Path(run_dying_csc.__file__)), remote.evt_summaryState
+        process = self.stack.start_csc(
+            [sys.executable, program, str(self._step_file), "1", "--state", "enabled"]
+        )
+        while True:
+            data = await states.next(flush=False, timeout=TIMEOUT)
+            if data.private_origin == process.pid and data.summaryState == State.ENABLED:
+                return
+
+    def arm(self, step: DeathStep) -> None:
+        """Have the CSC die when it gets to a step."""
+        self._step_file.write_text(step, encoding="utf-8")
+
+    async def wait_for_death(self) -> None:
+        """Wait until the CSC has killed itself."""
+        await until(lambda: not self.stack.is_csc_alive, "the CSC has died", seconds=TIMEOUT)
+
+    # Traces
+
+    async def check_no_run(self, ack: Any) -> None:
+        """A command got one final acknowledgement, and nothing else came of it."""
+        assert self._read_run(ack) is None
+        assert [each["ack"] for each in await self._read_acks(ack)] == [SalRetCode.CMD_FAILED]
+
+    async def check_run(self, ack: Any) -> None:
+        """A command had one job that ran, one ``job_result``, and final acknowledgements that are alike."""
+        await until(lambda: self._is_reported(ack), "the ledger says that the run is reported")
+        record = self._read_run(ack)
+        assert record is not None
+        assert record.handle is not None
+        refs = await self._list_jobs(record.run.run_id)
+        # A second job may have been asked for; one that nobody starts stays PENDING until it is deleted.
+        assert [ref.job_id for ref in refs if ref.phase == "COMPLETED"] == [record.handle.job_id]
+        assert {ref.phase for ref in refs} <= {"COMPLETED", "PENDING"}
+
+        results = await read_samples(SalSettings.from_environment(), "OCPS", "evt_job_result")
+        counts = Counter(each["job_id"] for each in results)
+        assert counts[record.handle.job_id] == 1
+        assert set(counts.values()) == {1}, "a restart has repeated the end of an older run"
+        (result,) = [each for each in results if each["job_id"] == record.handle.job_id]
+        assert result["exit_code"] == 0
+        assert json.loads(result["result"])["runId"] == record.run.run_id
+
+        acks = await self._read_acks(ack)
+        codes = [each["ack"] for each in acks]
+        finals = [(each["error"], each["result"]) for each in acks if each["ack"] == SalRetCode.CMD_COMPLETE]
+        assert finals, codes
+        assert set(finals) == {(0, result["result"])}
+        first_final = codes.index(SalRetCode.CMD_COMPLETE)
+        assert set(codes[:first_final]) == {SalRetCode.CMD_INPROGRESS}
+        assert set(codes[first_final:]) == {SalRetCode.CMD_COMPLETE}
+
+    def _has_position(self) -> bool:
+        return bool(self._query("SELECT 1 FROM positions WHERE topic LIKE '%command_run'", ()))
+
+    def _is_reported(self, ack: Any) -> bool:
+        record = self._read_run(ack)
+        return record is not None and record.state.step == "reported"
+
+    def _read_run(self, ack: Any) -> RunRecord | None:
+        rows = self._query("SELECT record FROM runs WHERE seq_num = ?", (ack.private_seqNum,))
+        records = [RECORD.validate_json(text) for (text,) in rows]
+        # Each Remote counts from a number of its own; those of two may be the same.
+        mine = [record for record in records if record.run.key.identity == ack.identity]
+        return mine[0] if mine else None
+
+    def _query(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        with closing(sqlite3.connect(f"file:{self.stack.ledger}?mode=ro", uri=True)) as connection:
+            return connection.execute(statement, values).fetchall()
+
+    async def _list_jobs(self, run_id: str) -> list[JobRef]:
+        backend = await open_backend("service", UwsSettings(url=self.stack.service_url))
+        try:
+            return [ref for ref in await backend.list_jobs("nap", last=1000) if ref.run_id == run_id]
+        finally:
+            await backend.aclose()
+
+    async def _read_acks(self, ack: Any) -> list[dict[str, Any]]:
+        acks = await read_samples(SalSettings.from_environment(), "OCPS", "ack_ackcmd")
+        return [
+            each
+            for each in acks
+            if (each["private_seqNum"], each["identity"], each["origin"])
+            == (ack.private_seqNum, ack.identity, ack.origin)
+        ]
