@@ -30,6 +30,10 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
 REPORT = Report(FinalAck.COMPLETE, "Done", result="{}", exit_code=0)
 
 
+def kept_aside(folder: Path) -> list[Path]:
+    return list(folder.glob("ocps-1.sqlite3.damaged-*"))
+
+
 async def test_what_was_written_is_there_after_the_process_has_died(tmp_path: Path) -> None:
     record = with_news(make_record(), CreateIntended(), JobCreated(URL, make_job()))
     program = (
@@ -154,20 +158,47 @@ async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"no database at all, but long enough to be looked at" * 20, b"SQLite format 3\0" * 64]
 )
-async def test_a_damaged_ledger_is_named_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+async def test_a_damaged_ledger_is_named_and_kept_aside(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "ocps-1.sqlite3"
     path.write_bytes(content)
-    with pytest.raises(LedgerDamagedError, match=r"ocps-1\.sqlite3"):
-        await Ledger.open(tmp_path, 1)
-    assert path.read_bytes() == content
+    ledger = await Ledger.open(tmp_path, 1)
+    (aside,) = kept_aside(tmp_path)
+    assert aside.read_bytes() == content
+    assert str(path) in ledger.damage
+    assert aside.name in ledger.damage
+    assert await ledger.add(make_record()) is None
+    await ledger.aclose()
+    again = await Ledger.open(tmp_path, 1)
+    assert again.damage == ""
+    assert len(await again.unfinished()) == 1
+    await again.aclose()
+
+
+async def test_a_ledger_whose_pages_are_damaged_is_kept_aside_before_anything_is_done(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    for _ in range(50):
+        await ledger.add(make_record())
+    await ledger.aclose()
+    path = tmp_path / "ocps-1.sqlite3"
+    content = bytearray(path.read_bytes())
+    content[8192:] = b"\xff" * len(content[8192:])
+    path.write_bytes(content)
+    again = await Ledger.open(tmp_path, 1)
+    assert "malformed" in again.damage
+    assert await again.unfinished() == []
+    await again.aclose()
+    (aside,) = kept_aside(tmp_path)
+    assert aside.read_bytes() == content
 
 
 async def test_another_database_is_no_ledger(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "ocps-1.sqlite3") as connection:
         connection.execute("CREATE TABLE runs (a)")
     connection.close()
-    with pytest.raises(LedgerDamagedError, match="not a ledger of OCPS"):
+    with pytest.raises(LedgerError, match="not a ledger of OCPS"):
         await Ledger.open(tmp_path, 1)
+    assert kept_aside(tmp_path) == []
 
 
 async def test_a_ledger_of_a_later_version_is_refused(tmp_path: Path) -> None:
@@ -175,21 +206,46 @@ async def test_a_ledger_of_a_later_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "ocps-1.sqlite3") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(LedgerDamagedError, match="later version: schema 99"):
+    with pytest.raises(LedgerError, match="later version: schema 99"):
         await Ledger.open(tmp_path, 1)
+    assert kept_aside(tmp_path) == []
 
 
 async def test_a_row_that_cannot_be_read_is_an_error_of_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     record = make_record()
+    other = make_record()
     await ledger.add(record)
+    await ledger.add(other)
     await ledger.aclose()
     with sqlite3.connect(tmp_path / "ocps-1.sqlite3") as connection:
-        connection.execute("UPDATE runs SET record = '{}'")
+        connection.execute("UPDATE runs SET record = '{}' WHERE run_id = ?", (record.run.run_id,))
     connection.close()
     again = await Ledger.open(tmp_path, 1)
     with pytest.raises(LedgerDamagedError, match="a row that cannot be read"):
         await again.unfinished()
+    # The others are followed, and each row is complained of once.
+    complaints: list[LedgerDamagedError] = []
+    for _ in range(2):
+        assert await again.unfinished(complaints.append) == [other]
+    assert len(complaints) == 1
     await again.aclose()
+
+
+async def test_a_full_disk_is_an_error_of_the_ledger(ledger: Ledger) -> None:
+    record = make_record()
+    await ledger.add(record)
+    pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
+    ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(LedgerError, match="cannot be used: database or disk is full"):
+        await ledger.add(make_record(parameters={"text": "x" * 100_000}))
+    ledger._connection.execute("PRAGMA max_page_count = 1000000")
+    assert await ledger.unfinished() == [record]
+
+
+async def test_a_disk_that_cannot_be_written_is_said_at_the_start() -> None:
+    # No file can be made there, whoever tries.
+    with pytest.raises(LedgerError, match=r"ledger lock /sys/ocps-1\.lock cannot be written"):
+        await Ledger.open(Path("/sys"), 1)
 
 
 async def test_a_write_that_the_disk_refuses_is_an_error_of_the_ledger(ledger: Ledger) -> None:

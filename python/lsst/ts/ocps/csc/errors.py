@@ -8,7 +8,7 @@
     ├── RequestRejectedError      a command is refused; lists every problem
     └── LedgerError               the ledger cannot be used
         ├── LedgerInUseError      another process owns it
-        └── LedgerDamagedError    it is not a ledger, or not readable as one
+        └── LedgerDamagedError    it cannot be read: the disk, or somebody, has spoiled it
 
 Foreign exceptions (sqlite3, pydantic, OSError) stop at the modules that meet them.
 """
@@ -71,4 +71,4 @@ class LedgerInUseError(LedgerError):
 
 
 class LedgerDamagedError(LedgerError):
-    """The file is not a ledger, is damaged, or was written by a later version."""
+    """The file cannot be read as a database, or a row not as a run."""

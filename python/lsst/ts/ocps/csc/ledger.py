@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from lsst.ts.ocps.aio.batches import BatchThread
 
 from .errors import LedgerDamagedError, LedgerError
-from .ledger_file import LedgerLock, check_file_system, map_sqlite_error, open_database
+from .ledger_file import LedgerLock, check_file_system, map_sqlite_error, open_database, set_aside
 from .records import RECORD, CommandKey, RunRecord
 
 __all__ = ["Ledger"]
@@ -55,7 +55,7 @@ def _to_row(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _open(folder: Path, name: str) -> tuple[Path, LedgerLock, sqlite3.Connection]:
+def _open(folder: Path, name: str) -> tuple[Path, LedgerLock, sqlite3.Connection, str]:
     if not folder.is_dir():
         raise LedgerError(f"the state folder {folder} does not exist or is not a folder")
     path = folder.resolve() / name
@@ -63,10 +63,19 @@ def _open(folder: Path, name: str) -> tuple[Path, LedgerLock, sqlite3.Connection
     lock = LedgerLock(path.with_suffix(".lock"))
     lock.acquire()
     try:
-        return path, lock, open_database(path)
+        return (path, lock, *_open_or_replace(path))
     except LedgerError:
         lock.release()
         raise
+
+
+def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, str]:
+    """The database, and what happened to the last one."""
+    try:
+        return open_database(path), ""
+    except LedgerDamagedError as error:
+        aside = set_aside(path)
+        return open_database(path), f"{error}; it is kept as {aside.name}, and a new one was begun"
 
 
 class Ledger:
@@ -80,9 +89,17 @@ class Ledger:
         Held by this process.
     connection
         Used by the ledger's thread only.
+    damage
+        What was wrong with the ledger that was there before this one; "" if nothing.
     """
 
-    def __init__(self, path: Path, lock: LedgerLock, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, lock: LedgerLock, connection: sqlite3.Connection, damage: str = ""
+    ) -> None:
+        self.damage = damage
+        """Why this ledger took the place of a damaged one, which is kept aside; "" if it did not."""
+
+        self._unreadable: set[str] = set()
         self._path = path
         self._lock = lock
         self._connection = connection
@@ -108,7 +125,8 @@ class Ledger:
         Raises
         ------
         LedgerError
-            If it cannot be used: no folder, another owner, read-only, damaged, on a network file system.
+            If it cannot be used: no folder, another owner, read-only, on a network file system, no ledger of
+            ours or one of a later version. One that is damaged is kept aside instead, and `damage` says so.
         """
         return cls(*await asyncio.to_thread(_open, folder, f"ocps-{index}.sqlite3"))
 
@@ -173,8 +191,21 @@ class Ledger:
         text: str | None = await self._submit(call)
         return None if text is None else self._parse(text)
 
-    async def unfinished(self) -> list[RunRecord]:
-        """The runs that are not reported yet, oldest first."""
+    async def unfinished(
+        self, on_unreadable: Callable[[LedgerDamagedError], None] | None = None
+    ) -> list[RunRecord]:
+        """The runs that are not reported yet, oldest first.
+
+        Parameters
+        ----------
+        on_unreadable
+            Called once for each row that cannot be read, which is left out; None: that is an error.
+
+        Raises
+        ------
+        LedgerDamagedError
+            If a row cannot be read, and nobody wants to know of each.
+        """
 
         def call(connection: sqlite3.Connection) -> list[tuple[str]]:
             return connection.execute(
@@ -182,7 +213,17 @@ class Ledger:
             ).fetchall()
 
         rows: list[tuple[str]] = await self._submit(call)
-        return [self._parse(text) for (text,) in rows]
+        if on_unreadable is None:
+            return [self._parse(text) for (text,) in rows]
+        records = []
+        for (text,) in rows:
+            try:
+                records.append(self._parse(text))
+            except LedgerDamagedError as error:
+                if text not in self._unreadable:
+                    self._unreadable.add(text)
+                    on_unreadable(error)
+        return records
 
     async def is_empty(self) -> bool:
         """Whether no run was ever written down, or all were forgotten."""

@@ -3,11 +3,12 @@
 import fcntl
 import os
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .errors import LedgerDamagedError, LedgerError, LedgerInUseError
 
-__all__ = ["LedgerLock", "check_file_system", "map_sqlite_error", "open_database"]
+__all__ = ["LedgerLock", "check_file_system", "map_sqlite_error", "open_database", "set_aside"]
 
 _SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x4F435053
@@ -130,6 +131,35 @@ def map_sqlite_error(path: Path, error: sqlite3.Error) -> LedgerError:
     return LedgerDamagedError(f"ledger {path} is damaged or is no ledger: {text}")
 
 
+def set_aside(path: Path) -> Path:
+    """Rename a damaged ledger, with what SQLite keeps beside it; only its owner may.
+
+    Parameters
+    ----------
+    path
+        The database file.
+
+    Returns
+    -------
+    Path
+        Its new name, which says when that was (UTC).
+
+    Raises
+    ------
+    LedgerError
+        If it cannot be renamed.
+    """
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            file = path.with_name(path.name + suffix)
+            if file.exists():
+                file.rename(aside.with_name(aside.name + suffix))
+    except OSError as error:
+        raise LedgerError(f"damaged ledger {path} cannot be kept aside: {error.strerror}") from error
+    return aside
+
+
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the ledger's file, or make it; every commit is on the disk before it returns.
 
@@ -161,9 +191,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
     if not is_new and application != _APPLICATION_ID:
-        raise LedgerDamagedError(f"{path} is a database, but not a ledger of OCPS")
+        raise LedgerError(f"{path} is a database, but not a ledger of OCPS")
     if version > _SCHEMA_VERSION:
-        raise LedgerDamagedError(
+        raise LedgerError(
             f"ledger {path} was written by a later version: schema {version}, known is {_SCHEMA_VERSION}"
         )
     if is_new:
@@ -176,4 +206,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_POSITIONS)
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        # What is needed first must be readable; looking at all of a large ledger would take too long.
+        connection.execute("SELECT sum(length(record)) FROM runs WHERE step <> 'reported'").fetchone()
         connection.execute("COMMIT")

@@ -27,7 +27,7 @@ from .config import CONFIG_SCHEMA, CscConfig, CscSettings, Layer, parse_config, 
 from .context import CscContext
 from .creation import to_submission
 from .enums import FaultCode
-from .errors import ConfigurationError, LedgerError, RequestRejectedError, SettingsError
+from .errors import ConfigurationError, LedgerDamagedError, LedgerError, RequestRejectedError, SettingsError
 from .logs import get_logger
 from .outlet import Outlet
 from .parts import Patience
@@ -160,6 +160,8 @@ class OcpsCsc(ConfigurableCsc):
         except (LedgerError, SalError) as error:
             raise ExpectedError(str(error)) from error
         self._ocps_outlet.log_missing()
+        if damage := self._ocps_context.ledger.damage:
+            self._note_ledger_error(LedgerDamagedError(damage))
         await self._ocps_context.start()
 
     async def _choose_state_dir(self) -> Path:

@@ -268,6 +268,12 @@ class Tracker:
     async def aclose(self) -> None:
         """Stop following; the runs go on, and a later process follows them."""
         await self._tasks.aclose()
+        try:
+            await self._save_unsaved()
+        except LedgerError as error:
+            self._log.warning(
+                "runs that are reported will be reported again", error=str(error), runs=sorted(self._unsaved)
+            )
 
     def _follow(self, follower: Follower) -> None:
         run_id = follower.record.run.run_id
@@ -312,10 +318,9 @@ class Tracker:
         """Follow every unfinished run that nobody follows, delete orphans, forget what is old."""
         followed = set(self._followers) | self._unsaved.keys() | self._handovers.run_ids
         try:
-            for run_id, record in list(self._unsaved.items()):
-                await self._parts.ledger.save(record)
-                del self._unsaved[run_id]
-            records = await self._parts.ledger.unfinished()
+            await self._save_unsaved()
+            # A row that cannot be read must not keep the other runs from being followed.
+            records = await self._parts.ledger.unfinished(self._parts.on_ledger_error)
             await self._parts.ledger.purge(time.time() - self._keep_runs)
         except LedgerError as error:
             self._parts.on_ledger_error(error)
@@ -328,6 +333,11 @@ class Tracker:
         await self._delete_orphans()
         used = [*self._configured, *(follower.record.run.backend for follower in self._followers.values())]
         await self._parts.pool.keep_only(used)
+
+    async def _save_unsaved(self) -> None:
+        for run_id, record in list(self._unsaved.items()):
+            await self._parts.ledger.save(record)
+            del self._unsaved[run_id]
 
     async def _delete_orphans(self) -> None:
         for run_id, (record, since) in list(self._suspects.items()):
