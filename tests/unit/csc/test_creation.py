@@ -9,6 +9,7 @@ from lsst.ts.ocps.client.base import ShellJob
 from lsst.ts.ocps.client.errors import BackendFailedError, BackendUnavailableError
 from lsst.ts.ocps.client.testing import FakeBackend
 from lsst.ts.ocps.csc.creation import JobCreation, to_submission
+from lsst.ts.ocps.csc.logs import get_logger
 from lsst.ts.ocps.csc.parts import Patience
 from lsst.ts.ocps.csc.records import RECORD, RunRecord
 from lsst.ts.ocps.csc.runs import (
@@ -44,7 +45,7 @@ class Asking:
         self.record = RunRecord(make_run(creates_pending=self.backend.creates_pending))
         self.news: list[News] = []
         times = replace(Patience(create=0.6, lookup=0.6), **patience)
-        self._creation = JobCreation(self._note, times, None if is_restored else ())
+        self._creation = JobCreation(self._note, times, None if is_restored else (), get_logger("test"))
 
     async def _note(self, news: News) -> None:
         self.news.append(news)

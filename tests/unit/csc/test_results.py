@@ -7,6 +7,7 @@ import pytest
 from lsst.ts.ocps.client.base import Submission
 from lsst.ts.ocps.client.errors import BackendUnavailableError
 from lsst.ts.ocps.client.testing import FakeBackend, FakeService, Script
+from lsst.ts.ocps.csc.logs import get_logger
 from lsst.ts.ocps.csc.results import Metric, RunResults, fetch_results, parse_metrics, parse_value
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
@@ -57,7 +58,7 @@ async def results_of(results: Mapping[str, bytes], *errors: BackendUnavailableEr
         job = await backend.wait(created.url, phase=job.phase, seconds=5)
     service.fail("fetch", *errors)
     try:
-        return await fetch_results(backend, created.url, job)
+        return await fetch_results(backend, created.url, job, get_logger("test"))
     finally:
         await backend.aclose()
         await service.aclose()

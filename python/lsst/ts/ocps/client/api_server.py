@@ -180,7 +180,7 @@ class ApiServerBackend(Backend):
         if not answer.is_complete:
             text = f"the result is larger than {max_bytes} bytes"
             raise self._http.error(RequestRefusedError, answer, text)
-        return answer.content
+        return self._http.redact_bytes(answer.content)
 
     @override
     async def probe(self) -> BackendInfo:

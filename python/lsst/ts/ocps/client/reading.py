@@ -87,7 +87,7 @@ class DocumentReader:
         if not answer.is_complete:
             text = f"the result is larger than {max_bytes} bytes"
             raise self._http.error(RequestRefusedError, answer, text)
-        return content
+        return self._http.redact_bytes(content)
 
     def check_accepted(self, answer: Answer) -> None:
         """Make sure that a POST or DELETE was carried out: a redirect, or success without complaint.

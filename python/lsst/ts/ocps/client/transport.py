@@ -238,6 +238,14 @@ class HttpTransport:
         text = self._credentials.redact(f"{answer.method} {show_url(answer.url)}: {phrase}: {text}")
         return kind(self.name, text, status=answer.status)
 
+    def redact(self, text: str) -> str:
+        """Hide our credentials in a text of the server that people will read."""
+        return self._credentials.redact(text)
+
+    def redact_bytes(self, content: bytes) -> bytes:
+        """The same for a small result."""
+        return self._credentials.redact_bytes(content)
+
     def check_page(self, answer: Answer) -> None:
         """Refuse a login page that is given instead of what was asked for.
 

@@ -207,7 +207,8 @@ class UwsBackend(Backend):
         answer = await self._fetch(f"{_job_url(url)}/error", deadline, _MAX_ERROR_DETAIL)
         if answer.status in {404, 410}:
             return None
-        return error_text(self._documents.check_readable(answer).content)
+        text = error_text(self._documents.check_readable(answer).content)
+        return None if text is None else self._http.redact(text)
 
     @override
     async def probe(self) -> BackendInfo:
@@ -301,7 +302,9 @@ class UwsBackend(Backend):
         expected = unquote(urlsplit(url).path.rpartition("/")[2])
         if self._settings.job_id_in_url and job.job_id != expected:
             raise self._http.error(BackendFailedError, answer, f"the document is of job {job.job_id!r}")
-        return job
+        if job.error is None:
+            return job
+        return replace(job, error=replace(job.error, message=self._http.redact(job.error.message)))
 
     def _ref_url(self, ref: JobRef, list_url: str) -> str:
         if ref.url is None or not ref.url.startswith(_HTTP):

@@ -43,7 +43,7 @@ async def probe(http: HttpTransport, root: str, deadline: Deadline, *, version: 
             availability = parse_availability(answer.content)
         except UwsDocumentError as error:
             raise http.error(BackendFailedError, answer, str(error)) from error
-        message = "; ".join(availability.notes)
+        message = http.redact("; ".join(availability.notes))
         if not availability.is_available:
             text = f"the service says that it is not available: {message or 'no reason given'}"
             raise http.error(BackendUnavailableError, answer, text)

@@ -5,6 +5,7 @@ from typing import Any
 
 from lsst.ts.ocps.client.base import ShellJob
 from lsst.ts.ocps.payloads.kinds import Kind
+from lsst.ts.ocps.payloads.parameters import HIDDEN
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.run_id import new_run_id
 
@@ -15,8 +16,6 @@ from .requests import RunRequest
 from .texts import clip
 
 __all__ = ["FirstAck", "build_run", "choose_first_ack"]
-
-_HIDDEN = "***"
 
 
 def build_run(
@@ -52,7 +51,7 @@ def build_run(
         payload=definition.name,
         parameters=request.parameters,
         pairs=tuple(
-            (name, _HIDDEN if name in request.secret_names else value) for name, value in request.pairs
+            (name, HIDDEN if name in request.secret_names else value) for name, value in request.pairs
         ),
         has_secrets=bool(request.secret_names),
         backend=backend,

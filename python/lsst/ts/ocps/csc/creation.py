@@ -16,7 +16,7 @@ from lsst.ts.ocps.client.errors import (
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .documents import format_time
-from .logs import get_logger
+from .logs import BoundLogger
 from .parts import Patience
 from .records import Run, RunRecord
 from .runs import CreateGivenUp, CreateIntended, CreateRefused, JobCreated, News
@@ -101,10 +101,13 @@ class JobCreation:
     pairs
         The encoded parameters, secrets in the clear. None for a run of an earlier life of the process: its
         sender may have been waiting for long, and nothing is known of what was asked for then.
+    log
+        Logger of the run.
     """
 
-    def __init__(self, note: Note, patience: Patience, pairs: Pairs | None) -> None:
+    def __init__(self, note: Note, patience: Patience, pairs: Pairs | None, log: BoundLogger) -> None:
         self._note = note
+        self._log = log
         self._patience = patience
         self._pairs = pairs
         self._is_restored = pairs is None
@@ -126,7 +129,6 @@ class JobCreation:
             Gives the back end of the run.
         """
         run = get_record().run
-        log = get_logger("creation", run_id=run.run_id, payload=run.payload)
         budget = self._get_budget(run)
         if budget <= 0 and run.creates_pending:
             age = time.time() - run.accepted_at
@@ -145,7 +147,7 @@ class JobCreation:
                 if time.monotonic() + pause > end or isinstance(error, JobNotFoundError):
                     await self._note(self._give_up(get_record(), error))
                     return
-                log.warning("no job yet; trying again", error=str(error), pause=pause)
+                self._log.warning("no job yet; trying again", error=str(error), pause=pause)
             else:
                 return
             await asyncio.sleep(pause)

@@ -12,7 +12,7 @@ from lsst.ts.ocps.uws.phases import WAITABLE, ExecutionPhase
 
 from .creation import JobCreation, Pairs
 from .errors import LedgerError
-from .logs import get_logger
+from .logs import BoundLogger, get_logger
 from .parts import Parts
 from .records import Ended, OutcomeKind, Running, RunRecord, Starting
 from .results import RunResults, fetch_results
@@ -30,6 +30,7 @@ from .runs import (
     decide,
     observe,
 )
+from .secrets import Secrets
 from .teller import Teller
 
 __all__ = ["Follower"]
@@ -79,8 +80,14 @@ class Follower:
         self._missing_since: float | None = None
         self._last_news = self._last_change = self._now()
         self._fetching: asyncio.Task[RunResults] | None = None
-        self._log = get_logger("follower", run_id=record.run.run_id, payload=record.run.payload)
+        self._secrets = Secrets.of(record.run, pairs)
+        self._bare_log = get_logger("follower", hide=self._secrets.hide)
         self._note_milestones()
+
+    @property
+    def _log(self) -> BoundLogger:
+        """The logger of the run as it is now."""
+        return self._bare_log.bind(**self.record.to_logging_context())
 
     @property
     def is_waiting(self) -> bool:
@@ -149,7 +156,7 @@ class Follower:
     # Before the job runs
 
     async def _create(self) -> None:
-        creation = JobCreation(self._note, self._parts.patience, self._pairs)
+        creation = JobCreation(self._note, self._parts.patience, self._pairs, self._log)
         await creation.run(lambda: self.record, self._open_backend)
 
     async def _await_prerequisites(self) -> None:
@@ -279,7 +286,8 @@ class Follower:
         except BackendError as error:
             self._log.warning("results are not read", error=str(error))
             return RunResults()
-        return await fetch_results(backend, record.handle.url, record.job)
+        results = await fetch_results(backend, record.handle.url, record.job, self._log)
+        return self._secrets.hide_results(results)
 
     # Tools
 
@@ -321,7 +329,7 @@ class Follower:
     async def _note(self, news: News) -> RunRecord:
         """Take news into the record, at once, and into the ledger before anything else is done."""
         before = self.record
-        self.record = observe(before, news)
+        self.record = observe(before, self._secrets.hide_news(news))
         if self.record is not before:
             self._begin_fetching()
             try:

@@ -78,6 +78,7 @@ class BackendHealth:
         self._config: CscConfig | None = None
         self._statuses: Mapping[str, BackendStatus] = {}
         self._lost_at: dict[str, float] = {}
+        self._versions: dict[str, str] = {}
         self._log = get_logger("health")
 
     def start(self) -> None:
@@ -90,6 +91,7 @@ class BackendHealth:
         """Probe the back ends of a new configuration, and tell of them."""
         self._config = config
         self._statuses = {}
+        self._versions = {}
         self._lost_at = {}
         await self.probe()
 
@@ -114,6 +116,15 @@ class BackendHealth:
                 {name: status.to_json() for name, status in statuses.items()},
                 connected=all(status.connected for status in found if status.required),
             )
+        # What has been seen of a back end stays true while it cannot be reached.
+        versions = self._versions | {
+            name: f"{status.kind} {status.version}".rstrip()
+            for name, status in statuses.items()
+            if status.connected
+        }
+        if versions != self._versions:
+            self._versions = versions
+            await self._reporter.publish_versions(versions)
         now = time.monotonic()
         for name, status in statuses.items():
             if status.connected:

@@ -1,23 +1,25 @@
-"""Structured logs over the standard library: readable in SAL's ``logMessage``, with their fields kept apart.
+"""Structured logs over the standard library: JSON on standard error, and readable in SAL's ``logMessage``.
 
 Loggers are children of the component's logger, to which the SAL layer attaches its handler.
 """
 
 import logging
 import sys
-import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
 
-__all__ = ["ROOT_NAME", "BoundLogger", "configure_logging", "get_logger"]
+__all__ = ["ROOT_NAME", "BoundLogger", "configure_logging", "get_logger", "make_json_formatter"]
 
 ROOT_NAME = "OCPS"
 """Name of the component's logger."""
 
 _STACK_LEVEL = 4
 """Frames of structlog between our call and the standard logger, so that records name our line."""
+
+_RENAMED = {name: f"{name}_" for name in ("event", "time", "level", "logger", "exc_info", "_record")}
+"""Fields that would take the place of what every line has."""
 
 BoundLogger = structlog.stdlib.BoundLogger
 
@@ -31,23 +33,36 @@ def _to_standard_call(
     exc_info = fields.pop("exc_info", None)
     shown = " ".join(f"{name}={value}" for name, value in fields.items())
     # The text is a finished message: per cent signs in it are no placeholders, for there are no arguments.
-    keywords = {"exc_info": exc_info, "extra": {"fields": fields}, "stacklevel": _STACK_LEVEL}
+    keywords = {"exc_info": exc_info, "extra": {"text": text, "fields": fields}, "stacklevel": _STACK_LEVEL}
     return (f"{text} [{shown}]" if shown else text,), keywords
 
 
-def get_logger(name: str, **fields: Any) -> BoundLogger:
+def _make_hider(hide: Callable[[str], str]) -> structlog.typing.Processor:
+    def process(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {name: hide(value) if isinstance(value, str) else value for name, value in event.items()}
+
+    return process
+
+
+def get_logger(name: str, *, hide: Callable[[str], str] | None = None, **fields: Any) -> BoundLogger:
     """A logger of the CSC.
 
     Parameters
     ----------
     name
         Name below the component's logger.
+    hide
+        Takes what is secret out of the texts of the fields.
     **fields
         Bound to every message.
     """
     logger = structlog.wrap_logger(
         logging.getLogger(f"{ROOT_NAME}.{name}"),
-        processors=[structlog.stdlib.filter_by_level, _to_standard_call],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *([_make_hider(hide)] if hide is not None else []),
+            _to_standard_call,
+        ],
         wrapper_class=BoundLogger,
         context_class=dict,
         cache_logger_on_first_use=False,
@@ -56,14 +71,37 @@ def get_logger(name: str, **fields: Any) -> BoundLogger:
     return bound
 
 
-def configure_logging() -> None:
-    """Send the logs of this process to standard error, one line each, with UTC times."""
-    handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
+def _unfold(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Give the fields of one of our records keys of their own, instead of the end of its text."""
+    record = event["_record"]
+    fields = getattr(record, "fields", None)
+    if fields is not None:
+        event["event"] = record.text
+        event.update({_RENAMED.get(name, name): value for name, value in fields.items()})
+    return event
+
+
+def make_json_formatter() -> logging.Formatter:
+    """Format every record as one JSON object: ``time``, ``level``, ``logger``, ``event``, and its fields."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            _unfold,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
     )
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+
+
+def configure_logging() -> None:
+    """Send the logs of this process to standard error, one JSON object a line, with UTC times."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(make_json_formatter())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

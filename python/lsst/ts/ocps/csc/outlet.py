@@ -107,6 +107,21 @@ class Outlet:
                 fields=", ".join(self.differences[name]),
             )
 
+    async def write_versions(self, subsystems: str) -> None:
+        """Write ``softwareVersions`` again; what the base class says there stays.
+
+        Parameters
+        ----------
+        subsystems
+            What is said of the back ends.
+
+        Raises
+        ------
+        Exception
+            As for `write`.
+        """
+        await self._controller.evt_softwareVersions.set_write(force_output=True, subsystemVersions=subsystems)
+
     async def write_all(self, records: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Write several records in their order.
 

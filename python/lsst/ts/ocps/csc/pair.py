@@ -130,7 +130,7 @@ class PairWriter:
         async def is_out() -> bool:
             return await self._is_out(record, report)
 
-        await self._insist(f"job_result of {record.run.run_id}", write, is_out, is_doubtful=is_doubtful)
+        await self._insist("job_result", record, write, is_out, is_doubtful=is_doubtful)
 
     async def _write_final_ack(self, record: RunRecord, ack: FinalAck, result: str) -> None:
         async def write() -> None:
@@ -141,8 +141,7 @@ class PairWriter:
         async def is_out() -> bool:
             return False  # cannot be known, and writing it twice does no harm
 
-        what = f"final acknowledgement of {record.run.run_id}"
-        await self._insist(what, write, is_out, is_doubtful=False)
+        await self._insist("final acknowledgement", record, write, is_out, is_doubtful=False)
 
     async def _is_out(self, record: RunRecord, report: Report) -> bool:
         """Whether the last ``job_result`` that the world has seen is this one."""
@@ -157,6 +156,7 @@ class PairWriter:
     async def _insist(
         self,
         what: str,
+        record: RunRecord,
         write: Callable[[], Awaitable[None]],
         is_out: Callable[[], Awaitable[bool]],
         *,
@@ -171,7 +171,10 @@ class PairWriter:
             except PROGRAMMING_ERRORS:
                 raise
             except Exception as error:  # noqa: BLE001 (whatever the SAL layer raises; it is logged and tried again)
-                self._log.warning("not written; trying again", what=what, error=str(error), pause=pause)
+                about = record.to_logging_context()
+                self._log.warning(
+                    "not written; trying again", what=what, error=str(error), pause=pause, **about
+                )
             else:
                 return
             is_doubtful = True

@@ -297,6 +297,11 @@ class RunRecord:
         """How the run ended; None while it lives."""
         return self.state.outcome if isinstance(self.state, Ended | Reporting | Reported) else None
 
+    def to_logging_context(self) -> dict[str, str]:
+        """What every message of the log about this run says of it."""
+        job_id = "" if self.handle is None else self.handle.job_id
+        return {"run_id": self.run.run_id, "job_id": job_id, "payload": self.run.payload}
+
     @property
     def has_ended(self) -> bool:
         """Whether the run has ended, reported or not."""

@@ -137,10 +137,11 @@ class Reporter:
         else:
             ack, text, timeout = SalRetCode.CMD_INPROGRESS, in_progress_text(record), run.expected_duration
         await self._try(
-            f"acknowledgement of {run.run_id}",
+            "acknowledgement",
             lambda: self._outlet.acknowledge(
                 f"cmd_{run.command}", run.key, ack=ack, result=text, duration=duration or timeout
             ),
+            record,
         )
 
     # News of one run
@@ -150,6 +151,7 @@ class Reporter:
         run = record.run
         await self._try_write(
             "evt_job_id",
+            record,
             event_name=f"cmd_{run.command}",
             seq_num=run.key.seq_num,
             job_id=reported_job_id(record),
@@ -171,6 +173,7 @@ class Reporter:
         self.note_change()
         await self._try_write(
             "evt_job_phase",
+            record,
             job_id="" if record.handle is None else reported_job_id(record),
             run_id=run.run_id,
             label=run.label,
@@ -238,7 +241,7 @@ class Reporter:
             ("evt_job_metric", _to_metric_fields(job_id, record.run.payload, metric))
             for metric in results.metrics
         ]
-        await self._try(f"outputs of {record.run.run_id}", lambda: self._outlet.write_all(records))
+        await self._try("outputs", lambda: self._outlet.write_all(records), record)
 
     # The state of the CSC
 
@@ -262,6 +265,17 @@ class Reporter:
         """
         await self._try_write("evt_backend_status", backends=clip(dump_json(backends)), connected=connected)
 
+    async def publish_versions(self, versions: Mapping[str, str]) -> None:
+        """Say which versions the back ends have.
+
+        Parameters
+        ----------
+        versions
+            Kind and version, by name of the back end.
+        """
+        text = ", ".join(f"{name}={version}" for name, version in versions.items())
+        await self._try("evt_softwareVersions", lambda: self._outlet.write_versions(clip(text)))
+
     async def publish_counts(self, fields: Mapping[str, Any]) -> None:
         """Say how many runs are in which phase."""
         await self._try_write("tel_job_counts", **fields)
@@ -282,13 +296,16 @@ class Reporter:
             await self._try_write("evt_active_jobs", jobs=active_jobs_text(records, start_times))
             await asyncio.sleep(_ACTIVE_PAUSE)
 
-    async def _try_write(self, name: str, **fields: Any) -> None:
-        await self._try(name, lambda: self._outlet.write(name, **fields))
+    async def _try_write(self, name: str, record: RunRecord | None = None, /, **fields: Any) -> None:
+        await self._try(name, lambda: self._outlet.write(name, **fields), record)
 
-    async def _try(self, what: str, write: Callable[[], Awaitable[None]]) -> None:
+    async def _try(
+        self, what: str, write: Callable[[], Awaitable[None]], record: RunRecord | None = None
+    ) -> None:
         try:
             await write()
         except PROGRAMMING_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 (whatever the SAL layer raises; a run goes on without this news)
-            self._log.warning("not written", what=what, error=str(error))
+            about = {} if record is None else record.to_logging_context()
+            self._log.warning("not written", what=what, error=str(error), **about)

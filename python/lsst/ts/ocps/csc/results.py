@@ -13,14 +13,12 @@ from lsst.ts.ocps.client.base import Backend
 from lsst.ts.ocps.client.errors import BackendError
 from lsst.ts.ocps.uws.jobs import Job, Result
 
-from .logs import get_logger
+from .logs import BoundLogger
 from .texts import clip, dump_json
 
 __all__ = ["METRICS_ID", "VALUE_ID", "Metric", "RunResults", "fetch_results", "parse_metrics", "parse_value"]
 
 T = TypeVar("T")
-
-_log = get_logger("results")
 
 VALUE_ID = "result.json"
 """Result id of the object that becomes ``value`` in ``job_result``."""
@@ -121,7 +119,7 @@ def _parse_metric(number: int, entry: Any) -> Metric:
     return Metric(entry["name"], float(value), units, tags)
 
 
-async def fetch_results(backend: Backend, job_url: str, job: Job) -> RunResults:
+async def fetch_results(backend: Backend, job_url: str, job: Job, log: BoundLogger) -> RunResults:
     """Read what the CSC reads of an ended job; what cannot be read is missing, with a warning in the log.
 
     Parameters
@@ -130,19 +128,23 @@ async def fetch_results(backend: Backend, job_url: str, job: Job) -> RunResults:
         Where the job is.
     job_url, job
         The job.
+    log
+        Logger of the run.
     """
     listed = {result.result_id: result for result in job.results}
     value, metrics = await asyncio.gather(
-        _fetch(backend, job_url, listed.get(VALUE_ID), _MAX_VALUE_BYTES),
-        _fetch(backend, job_url, listed.get(METRICS_ID), _MAX_METRICS_BYTES),
+        _fetch(backend, job_url, listed.get(VALUE_ID), _MAX_VALUE_BYTES, log),
+        _fetch(backend, job_url, listed.get(METRICS_ID), _MAX_METRICS_BYTES, log),
     )
     return RunResults(
-        value=_parse_or_warn(parse_value, value, VALUE_ID, job),
-        metrics=_parse_or_warn(parse_metrics, metrics, METRICS_ID, job) or (),
+        value=_parse_or_warn(parse_value, value, VALUE_ID, log),
+        metrics=_parse_or_warn(parse_metrics, metrics, METRICS_ID, log) or (),
     )
 
 
-async def _fetch(backend: Backend, job_url: str, result: Result | None, max_bytes: int) -> bytes | None:
+async def _fetch(
+    backend: Backend, job_url: str, result: Result | None, max_bytes: int, log: BoundLogger
+) -> bytes | None:
     if result is None:
         return None
 
@@ -156,15 +158,17 @@ async def _fetch(backend: Backend, job_url: str, result: Result | None, max_byte
             is_transient=lambda error: isinstance(error, BackendError) and error.transient,
         )
     except BackendError as error:
-        _log.warning("not reported", result=result.result_id, job_url=job_url, error=str(error))
+        log.warning("not reported", result=result.result_id, error=str(error))
         return None
 
 
-def _parse_or_warn(parse: Callable[[bytes], T], data: bytes | None, result_id: str, job: Job) -> T | None:
+def _parse_or_warn(
+    parse: Callable[[bytes], T], data: bytes | None, result_id: str, log: BoundLogger
+) -> T | None:
     if data is None:
         return None
     try:
         return parse(data)
     except ValueError as error:
-        _log.warning(f"not reported: it {error}", result=result_id, job_id=job.job_id)
+        log.warning("not reported", result=result_id, error=f"it {error}")
         return None

@@ -61,9 +61,7 @@ class Teller:
                 logging.INFO if is_end else logging.DEBUG,
                 "phase",
                 phase=record.phase.value,
-                run_id=record.run.run_id,
-                job_id="" if record.handle is None else record.handle.job_id,
-                payload=record.run.payload,
+                **record.to_logging_context(),
             )
             await self._parts.reporter.publish_phase(record)
 

@@ -181,7 +181,7 @@ class Tracker:
         return await self._handovers.carry_out(run, pairs, backend, self._join)
 
     async def _join(self, earlier: RunRecord) -> RunRecord:
-        self._log.warning("a command record was delivered twice", run_id=earlier.run.run_id)
+        self._log.warning("a command record was delivered twice", **earlier.to_logging_context())
         follower = self._followers.get(earlier.run.run_id)
         if follower is None:
             return await self._handovers.join(earlier)
@@ -229,7 +229,9 @@ class Tracker:
             async with asyncio.timeout(patience):
                 await follower.ended.wait()
         except TimeoutError:
-            self._log.warning("not aborted yet", run_id=run_id, phase=follower.record.phase.value)
+            self._log.warning(
+                "not aborted yet", phase=follower.record.phase.value, **follower.record.to_logging_context()
+            )
         return follower.record
 
     async def find_foreign(self, job_id: str) -> tuple[Backend, str] | None:
@@ -260,7 +262,9 @@ class Tracker:
             for stored in self._configured:
                 for record in await find_lost_runs(self._parts.pool, stored, self._payloads, prefix):
                     if await self._parts.ledger.add(record) is None:
-                        self._log.warning("adopted a job that the ledger has lost", run_id=record.run.run_id)
+                        self._log.warning(
+                            "adopted a job that the ledger has lost", **record.to_logging_context()
+                        )
                         self._follow(Follower(record, self._parts))
         except (BackendError, LedgerError) as error:
             self._log.warning("jobs were not looked for", error=str(error))
@@ -328,7 +332,7 @@ class Tracker:
         for record in records:
             run_id = record.run.run_id
             if run_id not in followed and run_id not in {*self._followers, *self._handovers.run_ids}:
-                self._log.info("followed again", run_id=run_id, step=record.state.step)
+                self._log.info("followed again", step=record.state.step, **record.to_logging_context())
                 self._follow(Follower(record, self._parts))
         await self._delete_orphans()
         used = [*self._configured, *(follower.record.run.backend for follower in self._followers.values())]
@@ -344,11 +348,13 @@ class Tracker:
             try:
                 backend = await self._parts.pool.get(record.run.backend)
                 if deleted := await delete_orphans(backend, record):
-                    self._log.info("deleted orphans", run_id=run_id, count=deleted)
+                    self._log.info("deleted orphans", count=deleted, **record.to_logging_context())
             except BackendError as error:
                 if time.time() - since < _ORPHAN_LIFE:
                     continue
-                self._log.warning("orphans are left to their service", run_id=run_id, error=str(error))
+                self._log.warning(
+                    "orphans are left to their service", error=str(error), **record.to_logging_context()
+                )
             del self._suspects[run_id]
 
 

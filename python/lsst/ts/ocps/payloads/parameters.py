@@ -20,11 +20,13 @@ from .kinds import Kind, is_integer, lookup
 from .schema import PayloadDefinition
 from .values import json_problems, json_text, show, to_text
 
-__all__ = ["decode", "encode", "parse_json", "redact", "validate"]
+__all__ = ["HIDDEN", "decode", "encode", "parse_json", "redact", "validate"]
 
 _ROOT = "parameters"
 _DALI = frozenset({"VERSION", "REQUEST", "MAXREC", "RESPONSEFORMAT"})
-_HIDDEN = "***"
+HIDDEN = "***"
+"""What stands in the place of a secret value."""
+
 _MISSING = object()
 
 
@@ -169,7 +171,7 @@ def redact(definition: PayloadDefinition, parameters: Mapping[str, Any]) -> dict
         Values by name.
     """
     return {
-        name: _HIDDEN if _is_secret(definition, name) else deepcopy(value)
+        name: HIDDEN if _is_secret(definition, name) else deepcopy(value)
         for name, value in parameters.items()
     }
 
