@@ -112,7 +112,7 @@ FAKE_PAYLOADS: dict[str, dict[str, Any]] = {
         "execution_duration": 100,
         "destruction": "PT1H",
     },
-    "elsewhere": {"parameters": _object(), "api_server": {"command": "true"}},
+    "elsewhere": {"parameters": _object(), "api_server": {"command": "bin/pipetask.sh"}},
 }
 """Payloads that run nowhere."""
 

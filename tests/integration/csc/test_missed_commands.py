@@ -18,9 +18,9 @@ pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture
-def csc_broker(request: pytest.FixtureRequest, csc_bench: CscBench) -> BrokerBench:
+def broker(request: pytest.FixtureRequest, csc_broker: str) -> BrokerBench:
     """The broker of `csc_bench`."""
-    bench = request.getfixturevalue(f"{request.node.callspec.params['csc_bench']}_bench")
+    bench = request.getfixturevalue(f"{csc_broker}_bench")
     assert isinstance(bench, BrokerBench)
     return bench
 
@@ -52,14 +52,12 @@ async def acks_of(bench: BrokerBench, seq_num: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("state", [State.STANDBY, State.ENABLED])
 async def test_commands_from_between_two_lives_get_one_failed_and_never_run(
-    csc_bench: CscBench, csc_broker: BrokerBench, state: State
+    csc_bench: CscBench, broker: BrokerBench, state: State
 ) -> None:
     async with csc_bench.remote() as remote:
         async with csc_bench.csc():
             assert (await send(remote)).ack == SalRetCode.CMD_INPROGRESS
-        missed = [
-            await send_to_nobody(csc_broker, remote, name, n) for name, n in (("run", 2), ("execute", 1))
-        ]
+        missed = [await send_to_nobody(broker, remote, name, n) for name, n in (("run", 2), ("execute", 1))]
         async with csc_bench.csc(state):
             acks = await asyncio.gather(*missed)
         async with csc_bench.csc(state) as csc:
@@ -67,19 +65,19 @@ async def test_commands_from_between_two_lives_get_one_failed_and_never_run(
         for ack in acks:
             assert (ack.ack, ack.error, ack.result) == (SalRetCode.CMD_FAILED, 1, f"Failed: {REASON}")
             assert "OCPS was not running" in ack.result
-            assert len(await acks_of(csc_broker, ack.private_seqNum)) == 1
+            assert len(await acks_of(broker, ack.private_seqNum)) == 1
     assert csc_bench.service.calls["create"] == 1
 
 
 async def test_in_its_first_life_a_csc_answers_nothing_that_came_before(
-    csc_bench: CscBench, csc_broker: BrokerBench
+    csc_bench: CscBench, broker: BrokerBench
 ) -> None:
     async with csc_bench.csc(), csc_bench.remote() as remote:
         pass
     for file in csc_bench.state_dir.iterdir():
         file.unlink()
     async with csc_bench.remote() as remote:
-        old = await send_to_nobody(csc_broker, remote, "run", 1)
+        old = await send_to_nobody(broker, remote, "run", 1)
         async with csc_bench.csc() as csc:
             await eventually(lambda: len(csc.context.missed.caught_up) == 2)
             assert (await send(remote)).ack == SalRetCode.CMD_INPROGRESS
@@ -89,7 +87,7 @@ async def test_in_its_first_life_a_csc_answers_nothing_that_came_before(
 
 
 async def test_an_accepted_command_beyond_the_remembered_offset_is_followed_and_not_refused(
-    csc_bench: CscBench, csc_broker: BrokerBench
+    csc_bench: CscBench, broker: BrokerBench
 ) -> None:
     csc_bench.on_end(duration=1.0)
     async with csc_bench.remote() as remote:
@@ -106,22 +104,22 @@ async def test_an_accepted_command_beyond_the_remembered_offset_is_followed_and_
             await spy.wait_for("job_result")
             final = await remote.cmd_run.next_ackcmd(ack, timeout=TIMEOUT)
             assert final.ack == SalRetCode.CMD_COMPLETE
-        acks = await acks_of(csc_broker, ack.private_seqNum)
+        acks = await acks_of(broker, ack.private_seqNum)
         assert SalRetCode.CMD_FAILED not in {each["ack"] for each in acks}
 
 
 @pytest.mark.parametrize("name", ["run", "execute", "disable"])
 async def test_a_command_that_comes_late_within_a_life_is_refused(
-    csc_bench: CscBench, csc_broker: BrokerBench, name: str
+    csc_bench: CscBench, broker: BrokerBench, name: str
 ) -> None:
     async with csc_bench.csc() as csc, csc_bench.remote() as remote:
         command = getattr(remote, f"cmd_{name}")
-        topic = command.topic_info.kafka_name(csc_broker.settings.topic_subname)
+        topic = command.topic_info.kafka_name(broker.settings.topic_subname)
         fields = {"salIndex": 1, "private_seqNum": 7, "private_sndStamp": current_tai() - 700}
         value = command.codec.encode(fields, schema_id=command.schema_id)
-        await csc_broker.write_raw(topic, key=b"x", value=value)
+        await broker.write_raw(topic, key=b"x", value=value)
         await eventually(lambda: getattr(csc, f"cmd_{name}").settled_offset == 1)
-        (ack,) = await acks_of(csc_broker, 7)
+        (ack,) = await acks_of(broker, 7)
         assert ack["ack"] == SalRetCode.CMD_FAILED
         assert ack["result"] == "Failed: the command is 700 s old, and 600 s are allowed"
         assert csc.summary_state is State.ENABLED
