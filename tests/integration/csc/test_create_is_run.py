@@ -161,7 +161,7 @@ async def test_defect_15_a_job_that_has_ended_keeps_its_files(served_bench: Serv
         assert server.sent("DELETE") == []
 
 
-async def test_a_run_that_waits_for_another_has_no_job_yet_and_can_be_aborted_by_its_run_id(
+async def test_rule_1_a_waiting_run_gets_no_ack_until_its_job_exists_and_is_aborted_by_its_run_id(
     served_bench: ServedBench,
 ) -> None:
     async with served_bench.serve(KIND) as server, served_bench.running() as served:
@@ -178,6 +178,7 @@ async def test_a_run_that_waits_for_another_has_no_job_yet_and_can_be_aborted_by
         await eventually(lambda: len(without_job()) == 2)
         event = without_job()[-1]
         assert event.phase == "PENDING"
+        assert not task.done()
         done = await remote.cmd_abort_job.set_start(job_id=event.run_id, timeout=TIMEOUT)
         assert done.ack == COMPLETE
         with pytest.raises(Exception, match="Aborted"):

@@ -33,7 +33,7 @@ from .outlet import Outlet
 from .parts import Patience
 from .records import CommandKey, FinalAck, RunRecord
 from .requests import RunRequest, parse_execute, parse_run
-from .texts import clip
+from .texts import MAX_STRING_BYTES, clip
 
 __all__ = ["OcpsCsc"]
 
@@ -158,7 +158,7 @@ class OcpsCsc(ConfigurableCsc):
             )
             await super().start()
         except (LedgerError, SalError) as error:
-            raise ExpectedError(str(error)) from error
+            raise _refusal(str(error)) from error
         self._ocps_outlet.log_missing()
         if damage := self._ocps_context.ledger.damage:
             self._note_ledger_error(LedgerDamagedError(damage))
@@ -210,7 +210,7 @@ class OcpsCsc(ConfigurableCsc):
             for name, settings in parsed.backends.items():
                 _ = await self.context.pool.get(to_stored_settings(name, settings))
         except (ConfigurationError, PayloadError, BackendError) as error:
-            raise ExpectedError(f"configuration refused: {error}") from error
+            raise _refusal(f"configuration refused: {error}") from error
         if parsed.execute_payload and parsed.execute_payload not in catalogue:
             # A site that runs no such payload needs not to say so; whoever sends the command is told.
             self._ocps_log.warning("execute is not available", execute_payload=parsed.execute_payload)
@@ -244,7 +244,7 @@ class OcpsCsc(ConfigurableCsc):
         """
         problems = await self.context.health.probe()
         if problems:
-            raise ExpectedError(f"required back ends not reachable: {'; '.join(problems)}")
+            raise _refusal(f"required back ends not reachable: {'; '.join(problems)}")
         await super().begin_enable(data)
 
     # Commands
@@ -285,7 +285,7 @@ class OcpsCsc(ConfigurableCsc):
         try:
             await abort_job(self.context.tracker, data.job_id.strip(), on_slow)
         except (RequestRejectedError, LedgerError) as error:
-            raise ExpectedError(str(error)) from error
+            raise _refusal(str(error)) from error
 
     async def _run(self, command: str, data: Any, parse: Callable[[], RunRequest]) -> Any:
         """Take a command up to its first acknowledgement, which the SAL layer sends."""
@@ -303,10 +303,10 @@ class OcpsCsc(ConfigurableCsc):
             if record is None:
                 record = await self._submit(parse(), key)
         except RequestRejectedError as error:
-            raise ExpectedError(str(error)) from error
+            raise _refusal(str(error)) from error
         except LedgerError as error:
             self._note_ledger_error(error)
-            raise ExpectedError(str(error)) from error
+            raise _refusal(str(error)) from error
         return self._make_first_ack(data, record)
 
     async def _submit(self, request: RunRequest, key: CommandKey) -> RunRecord:
@@ -378,6 +378,11 @@ class OcpsCsc(ConfigurableCsc):
             _ = self._ocps_faults.start(
                 self.fault(code=code, report=clip(report), traceback=clip(text)), name=f"fault {code.value}"
             )
+
+
+def _refusal(text: str) -> ExpectedError:
+    """The error for a command that is not carried out; the SAL layer puts a word before its text."""
+    return ExpectedError(clip(text, MAX_STRING_BYTES - 100))
 
 
 def _check_limit(definition: PayloadDefinition, active: int) -> None:

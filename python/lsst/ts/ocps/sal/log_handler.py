@@ -20,10 +20,15 @@ MAX_WAITING_RECORDS = 1000
 """So many records wait for the start, or for the broker; beyond that the newest are dropped and counted."""
 
 MAX_TEXT = 60_000
-"""Longest message or traceback (characters)."""
+"""Longest message or traceback (byte of UTF-8)."""
 
 FLUSH_TIMEOUT = 1.0
 """Longest time for writing what is left at the end (s)."""
+
+
+def _encode(text: str) -> bytes:
+    """The text in UTF-8; halves of surrogate pairs become question marks."""
+    return text.encode(errors="replace")
 
 
 class SalLogHandler(logging.Handler):
@@ -62,8 +67,8 @@ class SalLogHandler(logging.Handler):
         return {
             "name": record.name,
             "level": record.levelno,
-            "message": record.getMessage()[:MAX_TEXT],
-            "traceback": traceback[-MAX_TEXT:],
+            "message": _encode(record.getMessage())[:MAX_TEXT].decode(errors="ignore"),
+            "traceback": _encode(traceback)[-MAX_TEXT:].decode(errors="ignore"),
             "filePath": record.pathname,
             "functionName": record.funcName or "",
             "lineNumber": record.lineno,

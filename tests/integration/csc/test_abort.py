@@ -1,0 +1,130 @@
+"""Design section 5, "Acks", rule 6: ``abort_job`` in every phase, by either id, as often as anybody likes."""
+
+import asyncio
+import json
+import math
+from typing import Any
+
+import pytest
+
+from lsst.ts.ocps.client.errors import BackendUnavailableError
+from lsst.ts.ocps.sal.remote import Remote
+from lsst.ts.ocps.salobj import AckError, SalRetCode
+from lsst.ts.ocps.uws.phases import ExecutionPhase
+from support.csc import TIMEOUT, CscBench, Spy, eventually, final_ack
+
+pytestmark = pytest.mark.asyncio
+P = ExecutionPhase
+COMPLETE, ABORTED, FAILED = SalRetCode.CMD_COMPLETE, SalRetCode.CMD_ABORTED, SalRetCode.CMD_FAILED
+
+
+async def start(remote: Remote, **fields: Any) -> Any:
+    try:
+        return await remote.cmd_run.set_start(
+            wait_done=False, timeout=TIMEOUT, **({"payload": "echo"} | fields)
+        )
+    except AckError as error:
+        return error.ackcmd
+
+
+async def abort(remote: Remote, job_id: str) -> Any:
+    try:
+        return await remote.cmd_abort_job.set_start(job_id=job_id, timeout=TIMEOUT)
+    except AckError as error:
+        return error.ackcmd
+
+
+async def test_rule_6_the_intent_is_in_the_ledger_before_the_back_end_is_asked(
+    csc_bench: CscBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csc_bench.on_end(duration=math.inf)
+    async with csc_bench.csc() as csc, csc_bench.remote() as remote:
+        ack = await start(remote)
+        written: list[bool] = []
+        serve = csc_bench.service.serve
+
+        async def look(backend: str, operation: str, work: Any) -> Any:
+            if operation == "abort":
+                record = await csc.context.ledger.find("1")
+                written.append(record is not None and record.abort_requested)
+            return await serve(backend, operation, work)
+
+        monkeypatch.setattr(csc_bench.service, "serve", look)
+        assert (await abort(remote, "1")).ack == COMPLETE
+        assert written == [True]
+        assert (await final_ack(remote, "run", ack)).ack == ABORTED
+
+
+@pytest.mark.parametrize("phase", [P.QUEUED, P.EXECUTING, P.HELD, P.SUSPENDED, P.UNKNOWN])
+async def test_rule_6_a_job_is_aborted_in_every_phase_in_which_it_lives(
+    csc_bench: CscBench, phase: ExecutionPhase
+) -> None:
+    csc_bench.on_end(duration=math.inf, queued=math.inf if phase is P.QUEUED else 0)
+    async with csc_bench.csc(), csc_bench.remote() as remote:
+        spy = Spy(remote)
+        ack = await start(remote)
+        if phase not in {P.QUEUED, P.EXECUTING}:
+            await spy.wait_for("job_phase", 2)
+            (url,) = csc_bench.service.jobs()
+            csc_bench.service.force(url, phase)
+        await eventually(lambda: phase.value in spy.phases())
+        assert (await abort(remote, "1")).ack == COMPLETE
+        assert (await final_ack(remote, "run", ack)).ack == ABORTED
+        (result,) = await spy.wait_for("job_result")
+        assert (result.exit_code, json.loads(result.result)["phase"]) == (255, "ABORTED")
+
+
+async def test_rule_6_a_run_that_waits_for_a_slot_is_aborted_and_never_runs(csc_bench: CscBench) -> None:
+    csc_bench.on_end(duration=math.inf)
+    async with csc_bench.csc(), csc_bench.remote() as remote:
+        first = await start(remote, payload="narrow")
+        second = await start(remote, payload="narrow")
+        assert (await abort(remote, "2")).ack == COMPLETE
+        assert (await final_ack(remote, "run", second)).ack == ABORTED
+        assert (await abort(remote, "1")).ack == COMPLETE
+        assert (await final_ack(remote, "run", first)).ack == ABORTED
+        assert [csc_bench.service.runs_of(url) for url in csc_bench.service.jobs()] == [1, 0]
+
+
+async def test_rule_6_a_run_without_a_job_is_aborted_by_its_run_id(csc_bench: CscBench) -> None:
+    async with csc_bench.csc(), csc_bench.remote() as remote:
+        spy = Spy(remote)
+        csc_bench.service.fail("create", *(BackendUnavailableError("fake", "away") for _ in range(99)))
+        sending = asyncio.create_task(start(remote))
+        told = remote.evt_active_jobs
+        await eventually(lambda: told.get() is not None and len(told.get().jobs) > 2)
+        (job,) = json.loads(told.get().jobs)
+        assert job["job_id"] == ""
+        assert (await abort(remote, job["run_id"])).ack == COMPLETE
+        assert (await sending).ack == ABORTED
+        (result,) = await spy.wait_for("job_result")
+        assert (result.exit_code, result.job_id) == (255, job["run_id"])
+    assert csc_bench.service.jobs() == {}
+
+
+async def test_rule_6_many_aborts_at_once_are_one_in_effect(csc_bench: CscBench) -> None:
+    csc_bench.on_end(duration=math.inf)
+    async with csc_bench.csc(), csc_bench.remote() as remote, csc_bench.remote() as other:
+        spy = Spy(remote)
+        ack = await start(remote)
+        (phase, *_) = await spy.wait_for("job_phase")
+        names = ("1", phase.run_id, "1")
+        done = await asyncio.gather(
+            *(abort(who, name) for who, name in zip((remote, other, other), names, strict=True))
+        )
+        assert {one.ack for one in done} == {COMPLETE}
+        assert (await final_ack(remote, "run", ack)).ack == ABORTED
+        assert (await abort(other, "1")).ack == COMPLETE
+        assert len(await spy.wait_for("job_result")) == 1
+        assert csc_bench.service.calls["abort"] == 1
+        assert csc_bench.service.calls["delete"] == 0
+
+
+async def test_rule_6_a_job_that_failed_is_named_as_such_and_keeps_its_files(csc_bench: CscBench) -> None:
+    csc_bench.on_end(P.ERROR)
+    async with csc_bench.csc(), csc_bench.remote() as remote:
+        await final_ack(remote, "run", await start(remote))
+        refused = await abort(remote, "1")
+        assert (refused.ack, "has ended as ERROR" in refused.result) == (FAILED, True)
+        assert csc_bench.service.calls["abort"] == csc_bench.service.calls["delete"] == 0
+        assert remote.evt_job_result.nqueued == 1
