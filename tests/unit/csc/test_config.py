@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from lsst.ts.ocps.csc.config import CscConfig, CscSettings, Layer, parse_config, read_layers
+from lsst.ts.ocps.csc.config import CscConfig, CscSettings, parse_config
+from lsst.ts.ocps.csc.config_layers import Layer, read_layers
 from lsst.ts.ocps.csc.errors import ConfigurationError, SettingsError
 
 GOOD: dict[str, Any] = {

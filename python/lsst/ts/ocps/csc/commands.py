@@ -63,7 +63,8 @@ def build_run(
         expected_duration=definition.expected_duration,
         execution_duration=definition.execution_duration,
         destruction_after=definition.destruction.total_seconds(),
-        max_active=definition.max_active if definition.when_busy == "queue" else None,
+        max_active=definition.limits.max_active,
+        max_active_of_all=config.limits.max_active,
         reports_failure=request.command == "run" or config.execute_reports_failure,
         shell=_build_shell(definition),
     )

@@ -1,50 +1,87 @@
 """The configuration of the CSC (version 5) and its environment; nothing else here reads ``os.environ``."""
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin
+from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lsst.ts.ocps.client.settings import AnyBackendSettings
+from lsst.ts.ocps.payloads.limits import LimitKeys, LimitSettings
 
+from .config_layers import Layer, validate
 from .errors import ConfigurationError, SettingsError
 
 __all__ = [
-    "CONFIG_SCHEMA",
-    "SCHEMA_VERSION",
+    "ConfigDocument",
     "CscConfig",
     "CscSettings",
-    "Layer",
+    "InstanceSettings",
+    "PayloadOverrides",
+    "RedisSettings",
+    "choose_version",
+    "make_schema",
     "parse_config",
-    "read_layers",
+    "select_instance",
 ]
 
-SCHEMA_VERSION = "v5"
-"""Version of the configuration; its files are in ``OCPS/v5`` of the configuration folder."""
 
-CONFIG_SCHEMA: dict[str, Any] = {
-    "$schema": "http://json-schema.org/draft-07/schema#",
-    "title": f"OCPS {SCHEMA_VERSION}",
-    "description": "Validated by the models of the CSC, which name file, field, value and reason.",
-    "type": "object",
-}
-"""What the SAL layer is given: it lets everything pass, so that our own errors are the ones that are read."""
+def make_schema(version: str) -> dict[str, Any]:
+    """What the SAL layer is given: it lets everything pass, so that the errors that are read are our own.
 
-_MAX_SHOWN = 80
+    Parameters
+    ----------
+    version
+        Version of the configuration: ``v5``, or ``v4`` as deployed before.
+    """
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": f"OCPS {version}",
+        "description": "Validated by the models of the CSC, which name file, field, value and reason.",
+        "type": "object",
+    }
+
+
+def choose_version(config_dir: str | Path | None, settings: "CscSettings") -> str:
+    """Version of the configuration that is there: v4 only where there is no v5. Looks at folders.
+
+    Parameters
+    ----------
+    config_dir
+        The folder of the files, if it was named; its name tells.
+    settings
+        Names the folder around those of all versions.
+    """
+    if config_dir is not None:
+        return "v4" if Path(config_dir).resolve().name == "v4" else "v5"
+    root = (settings.config_root or Path()) / "OCPS"
+    return "v4" if (root / "v4").is_dir() and not (root / "v5").is_dir() else "v5"
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CscConfig(_Model):
-    """Configuration of one CSC, all layers merged."""
+class PayloadOverrides(_Model, LimitKeys):
+    """What is different about a payload here; keys that are left out stay as its definition has them."""
+
+    backend: str | None = None
+    """Name of the back end that runs it; None: the default one."""
+
+    expected_duration: float | None = None
+    """How long a run usually takes (s)."""
+
+    execution_duration: int | None = None
+    """Limit of the execution time (s); 0 = unlimited."""
+
+    environment: dict[str, str] = {}
+    """Variables of ``api_server.environment`` that have another value here, or are not there at all."""
+
+
+class CscConfig(_Model, LimitSettings):
+    """What one CSC works with; the limits are those of all its runs together."""
 
     backends: dict[str, AnyBackendSettings] = Field(min_length=1)
     """The services that run jobs, by name."""
@@ -52,14 +89,18 @@ class CscConfig(_Model):
     default_backend: str
     """Name of the back end that runs payloads."""
 
-    payload_directories: tuple[str, ...] = Field(min_length=1)
-    """Folders of payload definitions; relative ones start at the configuration folder."""
-
     execute_payload: str = ""
     """The payload that the deployed command ``execute`` runs; "": the command is refused."""
 
     execute_reports_failure: bool = False
     """Whether ``execute`` fails when its job does; false is as deployed (COMPLETE, the exit code tells)."""
+
+    execute_when_busy: Literal["queue", "reject"] = "queue"
+    """What happens to ``execute`` where a limit refuses other commands: ``queue``, it waits all the same, as
+    its deployed clients expect; ``reject``, it is refused as they are."""
+
+    payloads: dict[str, PayloadOverrides] = {}
+    """What is different about payloads here, by their names."""
 
     fault_after: float = Field(default=60.0, gt=0)
     """How long a required back end may be unreachable while ENABLED before the CSC goes to FAULT (s)."""
@@ -74,12 +115,115 @@ class CscConfig(_Model):
     """How long the ledger remembers reported runs (s)."""
 
     @model_validator(mode="after")
-    def _check_default_backend(self) -> Self:
-        if self.default_backend not in self.backends:
-            raise ValueError(
-                f"default_backend: {self.default_backend!r} is not one of {', '.join(sorted(self.backends))}"
-            )
+    def _check_backends(self) -> Self:
+        self._refuse_unknown_backends(self._named_backends())
         return self
+
+    def _named_backends(self) -> Iterator[tuple[str, str | None]]:
+        """Where back ends are named, and which."""
+        yield "default_backend", self.default_backend
+        yield from _backends_of_payloads("payloads", self.payloads)
+
+    def _refuse_unknown_backends(self, named: Iterable[tuple[str, str | None]]) -> None:
+        known = ", ".join(sorted(self.backends))
+        wrong = [
+            f"{path}: {name!r} is not one of {known}"
+            for path, name in named
+            if name is not None and name not in self.backends
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    def choose_backend(self, payload: str) -> str:
+        """Name of the back end that runs a payload."""
+        overrides = self.payloads.get(payload)
+        return (overrides.backend if overrides else None) or self.default_backend
+
+
+class InstanceSettings(_Model, LimitKeys):
+    """What is different for one SAL index; keys that are left out are as in the document around it."""
+
+    sal_index: int = Field(ge=1)
+    """Which CSC this is for."""
+
+    name: str = ""
+    """What people call it."""
+
+    backend: str | None = None
+    """Name of the back end that runs payloads, instead of ``default_backend``."""
+
+    payload_directories: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Folders of payload definitions."""
+
+    execute_payload: str | None = None
+    """The payload that the deployed command ``execute`` runs; "": the command is refused."""
+
+    execute_reports_failure: bool | None = None
+    """Whether ``execute`` fails when its job does."""
+
+    execute_when_busy: Literal["queue", "reject"] | None = None
+    """What happens to ``execute`` where a limit refuses other commands."""
+
+    payloads: dict[str, PayloadOverrides] = {}
+    """What is different about payloads here; what the document says of the same payload is left as it is."""
+
+    @property
+    def label(self) -> str:
+        """How it is named in messages."""
+        return f"{self.sal_index} ({self.name})" if self.name else str(self.sal_index)
+
+
+class ConfigDocument(CscConfig):
+    """Configuration of the OCPS CSC, version 5: all files merged, for one SAL index or several."""
+
+    payload_directories: tuple[str, ...] = Field(min_length=1)
+    """Folders of payload definitions; relative ones start at the configuration folder."""
+
+    instances: tuple[InstanceSettings, ...] = ()
+    """What is different for single SAL indices. Without any, the document is for every index; with some,
+    an index that is not among them does not start."""
+
+    @model_validator(mode="after")
+    def _check_instances(self) -> Self:
+        counts = Counter(instance.sal_index for instance in self.instances)
+        if twice := [str(index) for index, count in counts.items() if count > 1]:
+            raise ValueError(f"instances: sal_index {', '.join(twice)} is there twice")
+        self._refuse_unknown_backends(self._named_by_instances())
+        return self
+
+    def _named_by_instances(self) -> Iterator[tuple[str, str | None]]:
+        for number, instance in enumerate(self.instances):
+            yield f"instances.{number}.backend", instance.backend
+            yield from _backends_of_payloads(f"instances.{number}.payloads", instance.payloads)
+
+
+def _backends_of_payloads(
+    path: str, payloads: Mapping[str, PayloadOverrides]
+) -> Iterator[tuple[str, str | None]]:
+    for name, overrides in payloads.items():
+        yield f"{path}.{name}.backend", overrides.backend
+
+
+class RedisSettings(_Model):
+    """Where the Redis server of rapid analysis is; read with a configuration of version 4 only."""
+
+    host: str = ""
+    """``REDIS_HOST``."""
+
+    port: str = "6379"
+    """``REDIS_PORT``."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the settings.
+
+        Parameters
+        ----------
+        environment
+            The variables; None: those of this process.
+        """
+        variables = os.environ if environment is None else environment  # noqa: TID251 (read here only)
+        return cls(host=variables.get("REDIS_HOST", ""), port=variables.get("REDIS_PORT") or "6379")
 
 
 class CscSettings(_Model):
@@ -90,6 +234,12 @@ class CscSettings(_Model):
 
     state_dir: Path
     """``OCPS_STATE_DIR``: an existing folder for the ledger, on a local or block volume that is kept."""
+
+    config_root: Path | None = None
+    """``DM_CONFIG_OCPS_DIR``: folder of the configurations of all versions."""
+
+    redis: RedisSettings = RedisSettings()
+    """Where rapid analysis is, for index 101 of a version 4 configuration."""
 
     @classmethod
     def from_environment(
@@ -116,47 +266,21 @@ class CscSettings(_Model):
             "OCPS_STATE_DIR": "folder of the ledger, on a volume that is kept",
         }
         if needs_config_dir:
-            purposes["DM_CONFIG_OCPS_DIR"] = "configuration folder, which holds OCPS/v5"
+            purposes["DM_CONFIG_OCPS_DIR"] = "configuration folder, which holds OCPS/v5 (or v4)"
         missing = [f"{name} ({purpose})" for name, purpose in purposes.items() if not variables.get(name)]
         if missing:
             raise SettingsError(f"environment variables are not set: {', '.join(missing)}")
-        return cls(site=variables["LSST_SITE"], state_dir=Path(variables["OCPS_STATE_DIR"]))
+        root = variables.get("DM_CONFIG_OCPS_DIR")
+        return cls(
+            site=variables["LSST_SITE"],
+            state_dir=Path(variables["OCPS_STATE_DIR"]),
+            config_root=Path(root) if root else None,
+            redis=RedisSettings.from_environment(variables),
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One configuration file."""
-
-    name: str
-    """Name of the file."""
-
-    values: dict[str, Any]
-    """What it holds; empty if it could not be read."""
-
-
-def read_layers(config_dir: Path, names: Iterable[str]) -> list[Layer]:
-    """Read configuration files again, only to tell in which of them something is wrong. Blocks.
-
-    Parameters
-    ----------
-    config_dir
-        Where they are.
-    names
-        Their names, in the order in which they were merged; absent ones are skipped.
-    """
-    layers = []
-    for name in names:
-        try:
-            values = yaml.safe_load((config_dir / name).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            # The merge has read or refused this file already; here it only cannot be named.
-            continue
-        layers.append(Layer(name, values if isinstance(values, dict) else {}))
-    return layers
-
-
-def parse_config(values: Mapping[str, Any], layers: Sequence[Layer] = ()) -> CscConfig:
-    """Validate merged configuration.
+def parse_config(values: Mapping[str, Any], layers: Sequence[Layer] = ()) -> ConfigDocument:
+    """Validate merged configuration files of version 5.
 
     Parameters
     ----------
@@ -170,73 +294,57 @@ def parse_config(values: Mapping[str, Any], layers: Sequence[Layer] = ()) -> Csc
     ConfigurationError
         If anything is wrong; each problem names file, field, value and reason.
     """
-    try:
-        return CscConfig.model_validate(dict(values))
-    except ValidationError as error:
-        raise ConfigurationError(_describe(detail, layers) for detail in error.errors()) from None
+    return validate(ConfigDocument, values, layers)
 
 
-def _describe(detail: ErrorDetails, layers: Sequence[Layer]) -> str:
-    known = _known_keys(CscConfig, detail["loc"][:-1])
-    location = _without_tag(detail["loc"])
-    file = _find_file(location, layers)
-    path = ".".join(map(str, location))
-    if detail["type"] == "extra_forbidden":
-        # The value is not shown: an unknown key may well hold a secret that belongs elsewhere.
-        reason = f"unknown key{_suggest(str(location[-1]), known)}"
-    elif detail["type"] == "missing":
-        reason = "is missing"
-    else:
-        message: str = detail["msg"]
-        reason = f"{message.removeprefix('Value error, ')}{_show(detail['input'], location)}"
-    return ": ".join(part for part in (file, path, reason) if part)
+def select_instance(document: ConfigDocument, index: int) -> ConfigDocument:
+    """The configuration of one CSC: the document with what its instance says put over it.
+
+    Parameters
+    ----------
+    document
+        All files merged.
+    index
+        SAL index of the CSC.
+
+    Returns
+    -------
+    ConfigDocument
+        Has no instances; with an instance it has only the back ends that this CSC uses.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are instances, but none for this index, or the two do not fit together.
+    """
+    if not document.instances:
+        return document
+    for number, instance in enumerate(document.instances):
+        if instance.sal_index == index:
+            try:
+                return validate(ConfigDocument, _merge(document, instance))
+            except ConfigurationError as error:
+                place = f"instances.{number} (sal_index {instance.label})"
+                raise ConfigurationError(f"{place}: {problem}" for problem in error.problems) from None
+    known = ", ".join(instance.label for instance in document.instances)
+    raise ConfigurationError([f"instances: has no entry for sal_index {index}; those there are: {known}"])
 
 
-def _without_tag(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """A place of the document; pydantic puts the kind of a back end between its name and its keys."""
-    is_inside = location[:1] == ("backends",) and len(location) > 2
-    return (*location[:2], *location[3:]) if is_inside else location
-
-
-def _show(value: Any, location: tuple[int | str, ...]) -> str:
-    text = repr(value)
-    if not location or "@" in text:
-        return ""
-    return f" (it is {text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + '…'})"
-
-
-def _suggest(key: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
-
-
-def _find_file(location: tuple[int | str, ...], layers: Sequence[Layer]) -> str:
-    """The last file that holds the place; all of them for a place that none holds."""
-    for layer in reversed(layers):
-        if location and _holds(layer.values, location):
-            return layer.name
-    return "+".join(layer.name for layer in layers)
-
-
-def _holds(values: Any, location: tuple[int | str, ...]) -> bool:
-    for part in location:
-        try:
-            values = values[part]
-        except (KeyError, IndexError, TypeError):
-            return False
-    return True
-
-
-def _known_keys(annotation: Any, location: tuple[int | str, ...]) -> set[str]:
-    """The keys that a model takes at a place of a document, for suggestions."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if not location:
-            return set(annotation.model_fields)
-        if location[0] not in annotation.model_fields:
-            # The tag of a union, which pydantic puts into the location: the kind of a back end.
-            is_meant = location[0] == getattr(annotation.model_fields.get("kind"), "default", None)
-            return _known_keys(annotation, location[1:]) if is_meant else set()
-        return _known_keys(annotation.model_fields[str(location[0])].annotation, location[1:])
-    if get_origin(annotation) is dict:
-        return _known_keys(get_args(annotation)[1], location[1:])
-    return {key for part in get_args(annotation) for key in _known_keys(part, location)}
+def _merge(document: ConfigDocument, instance: InstanceSettings) -> dict[str, Any]:
+    values = document.model_dump(exclude_unset=True, exclude={"instances"})
+    given = instance.model_dump(exclude_unset=True, exclude={"sal_index", "name"})
+    # None takes a limit away; of the other keys it says nothing.
+    changes = {
+        key: value for key, value in given.items() if value is not None or key in LimitKeys.model_fields
+    }
+    if "backend" in changes:
+        changes["default_backend"] = changes.pop("backend")
+    payloads: dict[str, Any] = values.get("payloads", {})
+    for name, overrides in changes.get("payloads", {}).items():
+        before = payloads.get(name, {})
+        environment = before.get("environment", {}) | overrides.get("environment", {})
+        payloads[name] = before | overrides | ({"environment": environment} if environment else {})
+    merged = values | changes | {"payloads": payloads}
+    used = {merged["default_backend"], *(overrides.get("backend") for overrides in payloads.values())}
+    merged["backends"] = {name: value for name, value in merged["backends"].items() if name in used}
+    return merged

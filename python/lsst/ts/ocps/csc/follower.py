@@ -14,7 +14,7 @@ from .creation import JobCreation, Pairs
 from .errors import LedgerError
 from .logs import BoundLogger, get_logger
 from .parts import Parts
-from .records import Ended, OutcomeKind, Running, RunRecord, Starting
+from .records import Ended, OutcomeKind, Run, Running, RunRecord, Starting
 from .results import RunResults, fetch_results
 from .runs import (
     AbortAsked,
@@ -31,6 +31,7 @@ from .runs import (
     observe,
 )
 from .secrets import Secrets
+from .slots import ALL_PAYLOADS
 from .teller import Teller
 
 __all__ = ["Follower"]
@@ -120,6 +121,7 @@ class Follower:
         payload, run_id = self.record.run.payload, self.record.run.run_id
         if isinstance(self.record.state, Starting | Running):
             self._parts.slots.occupy(payload, run_id)
+            self._parts.slots.occupy(ALL_PAYLOADS, run_id)
             self._progress = replace(self._progress, has_slot=True)
         try:
             self._begin_fetching()
@@ -131,6 +133,7 @@ class Follower:
                 await self._act(action)
         finally:
             self._parts.slots.release(payload, run_id)
+            self._parts.slots.release(ALL_PAYLOADS, run_id)
             self._teller.stop_acknowledging()
 
     async def _act(self, action: Action) -> None:
@@ -171,12 +174,13 @@ class Follower:
 
     async def _await_slot(self) -> None:
         run = self.record.run
-        acquired = self._acquire_slot(run.payload, run.run_id, run.max_active)
-        if await self._until_woken(acquired):
+        if await self._until_woken(self._acquire_slots(run)):
             self._progress = replace(self._progress, has_slot=True)
 
-    async def _acquire_slot(self, payload: str, run_id: str, limit: int | None) -> bool:
-        await self._parts.slots.acquire(payload, run_id, limit)
+    async def _acquire_slots(self, run: Run) -> bool:
+        # Always in this order: whoever has a slot among all waits for nothing more.
+        await self._parts.slots.acquire(run.payload, run.run_id, run.max_active)
+        await self._parts.slots.acquire(ALL_PAYLOADS, run.run_id, run.max_active_of_all)
         return True
 
     # While there is a job

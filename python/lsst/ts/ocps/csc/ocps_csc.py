@@ -14,20 +14,22 @@ from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.client.errors import BackendError
 from lsst.ts.ocps.client.registry import open_backend
 from lsst.ts.ocps.client.simulation import SimulatedService
-from lsst.ts.ocps.payloads.catalogue import Catalogue, load_catalogue
+from lsst.ts.ocps.payloads.catalogue import Catalogue
 from lsst.ts.ocps.payloads.errors import PayloadError
-from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.salobj import ConfigurableCsc, ExpectedError, SalError, SalRetCode, State
 from lsst.ts.ocps.uws.run_id import run_id_prefix
 
 from .aborts import abort_job
 from .backends import Opener, to_stored_settings
 from .commands import build_run, choose_first_ack
-from .config import CONFIG_SCHEMA, CscConfig, CscSettings, Layer, parse_config, read_layers
+from .config import CscConfig, CscSettings, choose_version, make_schema
+from .config_layers import Layer, read_layers
 from .context import CscContext
 from .creation import to_submission
 from .enums import FaultCode
 from .errors import ConfigurationError, LedgerDamagedError, LedgerError, RequestRejectedError, SettingsError
+from .limits import check_limits
+from .loading import Configured, load
 from .logs import get_logger
 from .outlet import Outlet
 from .parts import Patience
@@ -54,7 +56,7 @@ class OcpsCsc(ConfigurableCsc):
     index
         SAL index.
     config_dir
-        Folder of the configuration files; None: ``$DM_CONFIG_OCPS_DIR/OCPS/v5``.
+        Folder of the configuration files; None: ``$DM_CONFIG_OCPS_DIR/OCPS/v5``, or ``v4`` without that.
     initial_state, override, simulation_mode
         As for ``ConfigurableCsc``.
     opener, patience
@@ -89,6 +91,7 @@ class OcpsCsc(ConfigurableCsc):
             self._ocps_simulation.open_backend if self._ocps_simulation is not None else opener
         )
         self._ocps_patience = patience
+        self._ocps_version = choose_version(config_dir, self.settings)
         self._ocps_context: CscContext | None = None
         self._ocps_config: CscConfig | None = None
         self._ocps_catalogue = Catalogue(())
@@ -98,7 +101,7 @@ class OcpsCsc(ConfigurableCsc):
         super().__init__(
             "OCPS",
             index=index,
-            config_schema=CONFIG_SCHEMA,
+            config_schema=make_schema(self._ocps_version),
             config_dir=config_dir,
             check_if_duplicate=check_if_duplicate,
             initial_state=initial_state,
@@ -204,9 +207,7 @@ class OcpsCsc(ConfigurableCsc):
             If anything is wrong; names file, field, value and reason of each problem.
         """
         try:
-            parsed = await self._parse(vars(config))
-            folders = [self.config_dir / folder for folder in parsed.payload_directories]
-            catalogue = await asyncio.to_thread(load_catalogue, folders)
+            parsed, catalogue = await asyncio.to_thread(self._load, vars(config))
             for name, settings in parsed.backends.items():
                 _ = await self.context.pool.get(to_stored_settings(name, settings))
         except (ConfigurationError, PayloadError, BackendError) as error:
@@ -218,12 +219,21 @@ class OcpsCsc(ConfigurableCsc):
         prefix = run_id_prefix(self.settings.site, int(self.salinfo.index))
         await self.context.configure(parsed, catalogue, prefix=prefix)
 
-    async def _parse(self, values: dict[str, Any]) -> CscConfig:
+    def _load(self, values: dict[str, Any]) -> Configured:
+        def attempt(*layers: Layer) -> Configured:
+            return load(
+                values,
+                version=self._ocps_version,
+                index=int(self.salinfo.index),
+                folder=self.config_dir,
+                redis=self.settings.redis,
+                layers=layers,
+            )
+
         try:
-            return parse_config(values)
+            return attempt()
         except ConfigurationError:
-            layers = await asyncio.to_thread(self._read_layers)
-        return parse_config(values, layers)
+            return attempt(*self._read_layers())
 
     def _read_layers(self) -> list[Layer]:
         name, _, git_ref = self._ocps_asked_override.partition(":")
@@ -313,7 +323,8 @@ class OcpsCsc(ConfigurableCsc):
         config, tracker, definition = self._ocps_config, self.context.tracker, request.definition
         if config is None:
             raise RequestRejectedError(["the CSC is not configured"])
-        stored = to_stored_settings(config.default_backend, config.backends[config.default_backend])
+        name, index = config.choose_backend(definition.name), int(self.salinfo.index)
+        stored = to_stored_settings(name, config.backends[name])
         try:
             backend = await self.context.pool.get(stored)
         except BackendError as error:
@@ -322,7 +333,7 @@ class OcpsCsc(ConfigurableCsc):
             request,
             key,
             site=self.settings.site,
-            index=int(self.salinfo.index),
+            index=index,
             config=config,
             backend=stored,
             creates_pending=backend.creates_pending,
@@ -336,7 +347,14 @@ class OcpsCsc(ConfigurableCsc):
                 raise RequestRejectedError([f"prereq_jobs: back end {backend.name} waits for no jobs"])
             return await tracker.hand_over(run, request.pairs, backend)
         # Nothing is awaited between this look and the moment the run counts.
-        _check_limit(definition, tracker.count_active(definition.name))
+        of_payload, of_all = tracker.count_active(definition.name), len(tracker.active)
+        try:
+            check_limits(request, config, index=index, of_payload=of_payload, of_all=of_all)
+        except RequestRejectedError:
+            # A record that is delivered again is not too many because of the run that it has started.
+            if (earlier := await tracker.find_command(key)) is None:
+                raise
+            return earlier
         try:
             return await tracker.submit(run, request.pairs)
         finally:
@@ -383,11 +401,3 @@ class OcpsCsc(ConfigurableCsc):
 def _refusal(text: str) -> ExpectedError:
     """The error for a command that is not carried out; the SAL layer puts a word before its text."""
     return ExpectedError(clip(text, MAX_STRING_BYTES - 100))
-
-
-def _check_limit(definition: PayloadDefinition, active: int) -> None:
-    limit = definition.max_active
-    if definition.when_busy == "reject" and limit is not None and active >= limit:
-        raise RequestRejectedError(
-            [f"payload {definition.name} is busy: {active} runs are active, {limit} are allowed"]
-        )

@@ -93,6 +93,9 @@ class Run:
     max_active: int | None = None
     """How many runs of this payload may be active at once; None: any number."""
 
+    max_active_of_all: int | None = None
+    """How many runs of all payloads may be active at once; None: any number."""
+
     reports_failure: bool = True
     """Whether a job in phase ERROR makes the command fail."""
 

@@ -1,9 +1,12 @@
-"""How many runs of one payload may be active at once; the others wait in the order in which they came."""
+"""How many runs of a payload, or of all, may be active at once; the others wait in the order of asking."""
 
 import asyncio
 from collections import defaultdict, deque
 
-__all__ = ["Slots"]
+__all__ = ["ALL_PAYLOADS", "Slots"]
+
+ALL_PAYLOADS = "*"
+"""Stands for all payloads together, where one is named."""
 
 
 class Slots:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, model_validator
@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from .json_schema import Problem, Validator, compile_validator, schema_problems
 from .kinds import Kind, kind_of, lookup
+from .limits import LimitSettings
 from .template import parse_argument
 
 __all__ = ["ApiServerSpec", "DepositSpec", "PayloadDefinition", "RunSpec"]
@@ -152,7 +153,7 @@ class ApiServerSpec(_Model):
     and ``}}`` for braces. A parameter that no value names travels as a variable of its own name."""
 
 
-class PayloadDefinition(_Model):
+class PayloadDefinition(_Model, LimitSettings):
     """A configured, named thing that can be run."""
 
     name: Annotated[str, AfterValidator(_check_name)]
@@ -170,12 +171,6 @@ class PayloadDefinition(_Model):
 
     destruction: Annotated[timedelta, AfterValidator(_check_destruction)] = timedelta(days=7)
     """How long the job and its results are kept after creation."""
-
-    max_active: int | None = Field(default=None, gt=0, strict=True)
-    """How many jobs of this payload may be active at once; None: any number."""
-
-    when_busy: Literal["queue", "reject"] = "queue"
-    """What happens to a run beyond `max_active`."""
 
     deposit: DepositSpec | None = None
     run: RunSpec | None = None
