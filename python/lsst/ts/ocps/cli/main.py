@@ -16,6 +16,7 @@ __all__ = ["main", "ocps", "run_command_line"]
 
 _COMMANDS = {
     "abort": "jobs",
+    "config": "config",
     "jobs": "jobs",
     "run": "run",
     "sandbox": "sandbox",

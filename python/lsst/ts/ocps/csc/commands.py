@@ -15,7 +15,7 @@ from .records import CommandKey, FinalAck, OutcomeKind, Reported, Reporting, Run
 from .requests import RunRequest
 from .texts import clip
 
-__all__ = ["FirstAck", "build_run", "choose_first_ack"]
+__all__ = ["FirstAck", "build_run", "build_shell", "choose_first_ack"]
 
 
 def build_run(
@@ -66,11 +66,12 @@ def build_run(
         max_active=definition.limits.max_active,
         max_active_of_all=config.limits.max_active,
         reports_failure=request.command == "run" or config.execute_reports_failure,
-        shell=_build_shell(definition),
+        shell=build_shell(definition),
     )
 
 
-def _build_shell(definition: PayloadDefinition) -> ShellJob | None:
+def build_shell(definition: PayloadDefinition) -> ShellJob | None:
+    """How a payload is run where only commands are known; None if its definition does not say."""
     spec = definition.api_server
     if spec is None:
         return None

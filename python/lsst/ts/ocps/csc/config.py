@@ -25,6 +25,7 @@ __all__ = [
     "make_schema",
     "parse_config",
     "select_instance",
+    "version_of_folder",
 ]
 
 
@@ -55,9 +56,14 @@ def choose_version(config_dir: str | Path | None, settings: "CscSettings") -> st
         Names the folder around those of all versions.
     """
     if config_dir is not None:
-        return "v4" if Path(config_dir).resolve().name == "v4" else "v5"
+        return version_of_folder(Path(config_dir))
     root = (settings.config_root or Path()) / "OCPS"
     return "v4" if (root / "v4").is_dir() and not (root / "v5").is_dir() else "v5"
+
+
+def version_of_folder(folder: Path) -> str:
+    """Version of the configuration files in a folder, which its name tells: v5 unless it is v4."""
+    return "v4" if folder.resolve().name == "v4" else "v5"
 
 
 class _Model(BaseModel):

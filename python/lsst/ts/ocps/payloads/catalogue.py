@@ -13,7 +13,7 @@ from .json_schema import near_match
 from .schema import ApiServerSpec, DepositSpec, PayloadDefinition, RunSpec
 from .values import show
 
-__all__ = ["MAX_FILE_SIZE", "Catalogue", "load_catalogue"]
+__all__ = ["MAX_FILE_SIZE", "Catalogue", "load_catalogue", "load_definition"]
 
 MAX_FILE_SIZE = 1_048_576
 """No definition is larger than this (byte); something else was put into the folder."""
@@ -110,6 +110,25 @@ def load_catalogue(directories: Iterable[str | Path]) -> Catalogue:
     if problems:
         raise CatalogueError(problems)
     return Catalogue(definitions)
+
+
+def load_definition(file: Path) -> PayloadDefinition:
+    """Read one definition. Blocks.
+
+    Parameters
+    ----------
+    file
+        Its file, ``NAME.yaml``.
+
+    Raises
+    ------
+    CatalogueError
+        If it is missing or wrong; it lists every problem with file, path, value, reason.
+    """
+    try:
+        return _read_definition(file)
+    except _FileError as error:
+        raise CatalogueError(error.problems) from None
 
 
 class _FileError(Exception):
