@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test check system-test bench bench-memory docs sandbox format clean
+.PHONY: demo test check system-test bench bench-memory docs schemas sandbox format clean
 
 demo: $(VENV)/.sandbox-ready
 	$(BIN)/ocps sandbox demo
@@ -35,6 +35,10 @@ bench-memory: $(VENV)/.dev-ready
 
 docs: $(VENV)/.docs-ready
 	$(BIN)/sphinx-build -q -W -n -b html doc doc/_build/html
+
+# What configuration files and payload definitions may say, for editors and other tools.
+schemas: $(VENV)/.dev-ready
+	$(BIN)/ocps config schema --output doc/schemas
 
 sandbox: $(VENV)/.sandbox-ready
 	$(BIN)/ocps sandbox up

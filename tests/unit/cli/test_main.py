@@ -31,13 +31,20 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name in ("abort", "jobs", "run", "sandbox", "service", "state", "watch"):
+    for name in ("abort", "config", "jobs", "run", "sandbox", "service", "state", "watch"):
         assert f"\n  {name} " in shown
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["run"], ["state", "FAULT"], ["jobs", "--index", "0"], ["service", "--payloads", "x"]],
+    [
+        ["nonsense"],
+        ["run"],
+        ["state", "FAULT"],
+        ["jobs", "--index", "0"],
+        ["config", "check"],
+        ["service", "--payloads", "x"],
+    ],
 )
 def test_wrong_use_has_exit_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(arguments) == 2

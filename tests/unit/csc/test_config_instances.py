@@ -40,14 +40,16 @@ DOCUMENT: dict[str, Any] = {
     "fault_after": 7,
     "instances": [LATISS, LSSTCAM],
 }
-PIPETASK = PayloadDefinition(
-    name="pipetask",
-    description="",
-    parameters={"type": "object", "properties": {"config": {"type": "string", "default": "x"}}},
-    destruction="P1D",  # type: ignore[arg-type]
-    max_active=5,
-    api_server={"command": "run", "environment": {"A": "0", "CONFIG": "{config}"}},  # type: ignore[arg-type]
-    run={"command": ["python", "{config}"], "memory": "1GiB"},  # type: ignore[arg-type]
+PIPETASK = PayloadDefinition.model_validate(
+    {
+        "name": "pipetask",
+        "description": "",
+        "parameters": {"type": "object", "properties": {"config": {"type": "string", "default": "x"}}},
+        "destruction": "P1D",
+        "max_active": 5,
+        "api_server": {"command": "run", "environment": {"A": "0", "CONFIG": "{config}"}},
+        "run": {"command": ["python", "{config}"], "memory": "1GiB"},
+    }
 )
 
 

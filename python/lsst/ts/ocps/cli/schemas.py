@@ -3,18 +3,21 @@
 import ast
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
 
+from lsst.ts.ocps.client.settings import UwsSettings
 from lsst.ts.ocps.csc.config import ConfigDocument
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 
 __all__ = ["make_schemas"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_USUAL_KIND = UwsSettings.model_fields["kind"].default
 _PACKAGES = ("lsst.ts.ocps.client.", "lsst.ts.ocps.csc.", "lsst.ts.ocps.payloads.")
 _FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "config-v5.json": ("Configuration files of the OCPS CSC, merged", ConfigDocument),
@@ -36,6 +39,7 @@ def _make_schema(title: str, model: type[BaseModel]) -> str:
     models = {one.__name__: one for one in _reachable(BaseModel)}
     for name, definition in [(model.__name__, schema), *schema.get("$defs", {}).items()]:
         _describe(definition, models.get(name))
+        _require_kind(definition)
     text = json.dumps({"$schema": _DIALECT, **schema, "title": title}, indent=2, ensure_ascii=False)
     return f"{text}\n"
 
@@ -61,6 +65,13 @@ def _describe(definition: dict[str, Any], model: type[BaseModel] | None) -> None
             field["description"] = sentences[name]
 
 
+def _require_kind(definition: dict[str, Any]) -> None:
+    """A back end without a kind is of the usual one: without this it would be of each."""
+    kind = definition.get("properties", {}).get("kind", {}).get("const", _USUAL_KIND)
+    if kind != _USUAL_KIND:
+        definition["required"] = ["kind", *definition.get("required", ())]
+
+
 def _read_sentences(model: type[BaseModel]) -> dict[str, str]:
     (node,) = ast.parse(inspect.getsource(model)).body
     sentences = {}
@@ -71,7 +82,7 @@ def _read_sentences(model: type[BaseModel]) -> dict[str, str]:
                 ast.AnnAssign(target=ast.Name(id=name)),
                 ast.Expr(value=ast.Constant(value=str() as text)),
             ):
-                sentences[name] = " ".join(text.split())
+                sentences[name] = re.sub(r"\bNone\b", "null", " ".join(text.split()))
             case _:
                 pass
     return sentences

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from .errors import ConfigurationError
 
-__all__ = ["Layer", "read_layers", "validate"]
+__all__ = ["Layer", "read_layers", "read_start", "validate"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -49,6 +49,26 @@ def read_layers(config_dir: Path, names: Iterable[str]) -> list[Layer]:
             continue
         layers.append(Layer(name, values if isinstance(values, dict) else {}))
     return layers
+
+
+def read_start(config_dir: Path, site: str, override: str) -> list[Layer]:
+    """Read the files that the command ``start`` has merged again. Blocks.
+
+    Parameters
+    ----------
+    config_dir
+        Where they are.
+    site
+        Name of the site.
+    override
+        As in the command: a file, or none, and after a colon the commit that its files were taken from.
+    """
+    name, _, git_ref = override.partition(":")
+    names = ["_init.yaml", f"_{site}.yaml", *([name] if name else [])]
+    if git_ref:
+        # The files of another commit may differ from those in the folder.
+        return [Layer(f"{name}:{git_ref}", {}) for name in names]
+    return read_layers(config_dir, names)
 
 
 def validate(model: type[M], values: Mapping[str, Any], layers: Sequence[Layer] = ()) -> M:

@@ -1,6 +1,6 @@
 """From merged configuration files to what one CSC works with. This module reads files and blocks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ def load(
     index: int,
     folder: Path,
     redis: RedisSettings,
-    layers: Sequence[Layer] = (),
+    read: Callable[[], Sequence[Layer]],
 ) -> Configured:
     """Validate configuration and read the payload definitions that it names. Blocks.
 
@@ -47,8 +47,8 @@ def load(
         Where the files are.
     redis
         Where rapid analysis is, for version 4.
-    layers
-        The files one by one, to name the one that is wrong.
+    read
+        Reads the files one by one, to name the one that is wrong.
 
     Raises
     ------
@@ -57,11 +57,18 @@ def load(
     CatalogueError
         If payload definitions are wrong.
     """
-    if version == "v4":
-        return Configured(*convert_v4(values, index=index, redis=redis, layers=layers))
-    config = select_instance(parse_config(values, layers), index)
-    catalogue = load_catalogue(folder / directory for directory in config.payload_directories)
-    return Configured(config, override_payloads(catalogue, config.payloads))
+
+    def attempt(layers: Sequence[Layer]) -> Configured:
+        if version == "v4":
+            return Configured(*convert_v4(values, index=index, redis=redis, layers=layers))
+        config = select_instance(parse_config(values, layers), index)
+        catalogue = load_catalogue(folder / directory for directory in config.payload_directories)
+        return Configured(config, override_payloads(catalogue, config.payloads))
+
+    try:
+        return attempt(())
+    except ConfigurationError:
+        return attempt(read())
 
 
 def override_payloads(catalogue: Catalogue, payloads: Mapping[str, PayloadOverrides]) -> Catalogue:

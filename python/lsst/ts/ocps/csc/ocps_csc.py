@@ -23,7 +23,7 @@ from .aborts import abort_job
 from .backends import Opener, to_stored_settings
 from .commands import build_run, choose_first_ack
 from .config import CscConfig, CscSettings, choose_version, make_schema
-from .config_layers import Layer, read_layers
+from .config_layers import read_start
 from .context import CscContext
 from .creation import to_submission
 from .enums import FaultCode
@@ -220,28 +220,14 @@ class OcpsCsc(ConfigurableCsc):
         await self.context.configure(parsed, catalogue, prefix=prefix)
 
     def _load(self, values: dict[str, Any]) -> Configured:
-        def attempt(*layers: Layer) -> Configured:
-            return load(
-                values,
-                version=self._ocps_version,
-                index=int(self.salinfo.index),
-                folder=self.config_dir,
-                redis=self.settings.redis,
-                layers=layers,
-            )
-
-        try:
-            return attempt()
-        except ConfigurationError:
-            return attempt(*self._read_layers())
-
-    def _read_layers(self) -> list[Layer]:
-        name, _, git_ref = self._ocps_asked_override.partition(":")
-        names = ["_init.yaml", f"_{self.settings.site}.yaml", *([name] if name else [])]
-        if git_ref:
-            # The files of another commit may differ from those in the folder.
-            return [Layer(f"{name}:{git_ref}", {}) for name in names]
-        return read_layers(self.config_dir, names)
+        return load(
+            values,
+            version=self._ocps_version,
+            index=int(self.salinfo.index),
+            folder=self.config_dir,
+            redis=self.settings.redis,
+            read=lambda: read_start(self.config_dir, self.settings.site, self._ocps_asked_override),
+        )
 
     @overrides
     async def begin_enable(self, data: Any) -> None:

@@ -153,7 +153,7 @@ def _survey_configuration(subject: Subject, redis: RedisSettings) -> Iterator[Pa
         title = f"OCPS:{index} ({name})" if name else f"OCPS:{index}"
         try:
             configured = load(
-                values, version=version, index=index, folder=subject.path, redis=redis, layers=layers
+                values, version=version, index=index, folder=subject.path, redis=redis, read=lambda: layers
             )
         except (ConfigurationError, CatalogueError) as error:
             problems: Sequence[Any] = error.problems

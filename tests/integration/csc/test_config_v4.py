@@ -1,0 +1,106 @@
+"""A CSC that is given the deployed configuration, version 4, does what the deployed CSC did."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsst.ts.ocps.csc.ocps_csc import OcpsCsc
+from lsst.ts.ocps.salobj import SalRetCode, State
+from support.api_server_double import ApiServerDouble
+from support.csc import TIMEOUT, final_ack
+from support.served_csc import ServedBench, start
+
+pytestmark = pytest.mark.asyncio
+
+DEPLOYED = Path(__file__).parents[2] / "data" / "config" / "OCPS" / "v4" / "_init.yaml"
+CALIBRATION = {
+    "pipeline": "${CP_PIPE_DIR}/pipelines/LATISS/cpBias.yaml",
+    "version": "",
+    "config": "-j 8 -i a,b  --register-dataset-types ",
+    "data_query": "instrument='LATISS' AND detector IN (0) AND exposure IN (1..3)",
+}
+"""As the nightly calibration sends it."""
+
+
+def deployed_body(fields: dict[str, str]) -> dict[str, Any]:
+    """What the deployed CSC puts to the server for index 1, its run_id excepted."""
+    variables = {
+        "IMAGE_TAG": fields["version"],
+        "PIPELINE_URL": fields["pipeline"],
+        "BUTLER_REPO": "LATISS",
+        "RUN_OPTIONS": f"-i LATISS/raw/all {fields['config']}",
+        "OUTPUT_GLOB": fields.get("output_dataset_types") or "*",
+        "DATA_QUERY": fields["data_query"],
+    }
+    return {
+        "command": "cd $JOB_SOURCE_DIR && bash bin/pipetask.sh",
+        "url": "https://github.com/lsst-dm/uws_scripts",
+        "commit_ref": "main",
+        "environment": [{"name": name, "value": value} for name, value in variables.items()],
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What DM_CONFIG_OCPS_DIR names: a folder with version 4 alone."""
+    (tmp_path / "dm_config_ocps" / "OCPS" / "v4").mkdir(parents=True)
+    monkeypatch.setenv("DM_CONFIG_OCPS_DIR", str(tmp_path / "dm_config_ocps"))
+    return tmp_path / "dm_config_ocps"
+
+
+@asynccontextmanager
+async def deployed(
+    bench: ServedBench, root: Path, index: int = 1, state: State = State.ENABLED
+) -> AsyncIterator[tuple[OcpsCsc, ApiServerDouble]]:
+    """A CSC of that index and its server; of the deployed file only the host is another one."""
+    async with ApiServerDouble() as server:
+        text = DEPLOYED.read_text().replace("http://uws-server/api/v1", server.base)
+        (root / "OCPS" / "v4" / "_init.yaml").write_text(text)
+        (root / "OCPS" / "v4" / "LATISS.yaml").write_text("{instance: LATISS, butler: /repo/LATISS}\n")
+        csc = OcpsCsc(index, initial_state=state, opener=bench.open_backend, patience=bench.patience)
+        async with csc:
+            yield csc, server
+
+
+@pytest.mark.parametrize("changes", [{}, {"output_dataset_types": "cpBias,verify*"}])
+async def test_execute_sends_the_job_that_was_sent_before(
+    served_bench: ServedBench, root: Path, changes: dict[str, str]
+) -> None:
+    fields = CALIBRATION | changes
+    async with deployed(served_bench, root) as (csc, server), served_bench.remote() as remote:
+        assert csc.summary_state is State.ENABLED
+        ack = await start(remote, "execute", **fields)
+        assert (ack.ack, ack.timeout) == (SalRetCode.CMD_INPROGRESS, 600)
+        (request,) = server.sent("PUT")
+        body = json.loads(request.body)
+        assert request.path == "/api/v1/job"
+        assert body.pop("run_id").startswith("ocps-test-1-")
+        assert body == deployed_body(fields)
+        assert json.loads(ack.result) == {"job_id": next(iter(server.jobs))}
+        end = await final_ack(remote, "execute", ack)
+        assert (end.ack, end.result) == (SalRetCode.CMD_COMPLETE, "Done")
+
+
+async def test_the_version_is_told_as_v4(served_bench: ServedBench, root: Path) -> None:
+    async with deployed(served_bench, root), served_bench.remote() as remote:
+        available = await remote.evt_configurationsAvailable.aget(timeout=TIMEOUT)
+        applied = await remote.evt_configurationApplied.aget(timeout=TIMEOUT)
+        assert (available.schemaVersion, applied.schemaVersion) == ("v4", "v4")
+        assert applied.configurations == "_init.yaml"
+        assert applied.url == (root / "OCPS" / "v4").as_uri()
+        payloads = await remote.evt_payloads.aget(timeout=TIMEOUT)
+        assert payloads.names == "pipetask"
+
+
+async def test_a_file_that_is_wrong_fails_the_start_and_is_named(
+    served_bench: ServedBench, root: Path
+) -> None:
+    async with deployed(served_bench, root, state=State.STANDBY) as (csc, _), served_bench.remote() as remote:
+        ack = await start(remote, "start", configurationOverride="LATISS.yaml")
+        assert ack.ack == SalRetCode.CMD_FAILED
+        assert "LATISS.yaml: butler: unknown key; known are instances" in ack.result
+        assert csc.summary_state is State.STANDBY
