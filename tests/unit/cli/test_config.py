@@ -12,6 +12,7 @@ from lsst.ts.ocps.cli.main import run_command_line
 from lsst.ts.ocps.cli.schemas import make_schemas
 
 ROOT = Path(__file__).parents[3]
+COMMAND = "cd $JOB_SOURCE_DIR && bash bin/pipetask.sh"
 DEPLOYED = ROOT / "tests" / "data" / "config"
 BIAS = ROOT / "config" / "payloads" / "bias-combine.yaml"
 DEFINITION: dict[str, Any] = {
@@ -99,8 +100,7 @@ def test_the_deployed_configuration_runs_the_deployed_job(capsys: pytest.Capture
     ]
     for line in (
         "back end uws: api_server at http://uws-server/api/v1, required",
-        "api_server: cd $JOB_SOURCE_DIR && bash bin/pipetask.sh"
-        " of https://github.com/lsst-dm/uws_scripts main",
+        f"api_server: {COMMAND} of https://github.com/lsst-dm/uws_scripts main",
         "IMAGE_TAG={version}",
         "PIPELINE_URL={pipeline}",
         "BUTLER_REPO=LSSTCam",

@@ -130,8 +130,14 @@ class RunSpec(_Model):
     """Parameters that may begin with "-" although they are a whole argument."""
 
     executor: str = "local"
+    """What runs it."""
+
     cpus: float = Field(default=1, gt=0, allow_inf_nan=False, strict=True)
+    """How many processors it is given."""
+
     memory: ByteSize | None = None
+    """How much memory it is given (byte, or a text such as 2GiB); None: no limit."""
+
     outputs: Annotated[str, AfterValidator(_check_outputs)] = "out"
     """Folder below the job's directory that the payload writes its results into."""
 
