@@ -106,6 +106,11 @@ FAKE_PAYLOADS: dict[str, dict[str, Any]] = {
         "run": {"command": ["wait"], "executor": "fake"},
         "max_active": 1,
     },
+    "alone": {
+        "parameters": _object(),
+        "run": {"command": ["wait"], "executor": "fake"},
+        "mode": "synchronous",
+    },
     "bounded": {
         "parameters": _object(),
         "run": {"command": ["wait"], "executor": "fake"},

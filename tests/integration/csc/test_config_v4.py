@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from lsst.ts.ocps.client.base import Backend
+from lsst.ts.ocps.client.rapid_analysis import RapidAnalysisBackend
+from lsst.ts.ocps.client.settings import AnyBackendSettings
 from lsst.ts.ocps.csc.ocps_csc import OcpsCsc
-from lsst.ts.ocps.salobj import SalRetCode, State
+from lsst.ts.ocps.salobj import Remote, SalRetCode, State
 from support.api_server_double import ApiServerDouble
 from support.csc import TIMEOUT, final_ack
+from support.redis_server import RememberedLists
 from support.served_csc import ServedBench, start
 
 pytestmark = pytest.mark.asyncio
@@ -54,14 +58,20 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @asynccontextmanager
 async def deployed(
-    bench: ServedBench, root: Path, index: int = 1, state: State = State.ENABLED
+    bench: ServedBench, root: Path, index: int = 1, state: State = State.ENABLED, *, simulation_mode: int = 0
 ) -> AsyncIterator[tuple[OcpsCsc, ApiServerDouble]]:
     """A CSC of that index and its server; of the deployed file only the host is another one."""
     async with ApiServerDouble() as server:
         text = DEPLOYED.read_text().replace("http://uws-server/api/v1", server.base)
         (root / "OCPS" / "v4" / "_init.yaml").write_text(text)
         (root / "OCPS" / "v4" / "LATISS.yaml").write_text("{instance: LATISS, butler: /repo/LATISS}\n")
-        csc = OcpsCsc(index, initial_state=state, opener=bench.open_backend, patience=bench.patience)
+        csc = OcpsCsc(
+            index,
+            initial_state=state,
+            opener=bench.open_backend,
+            patience=bench.patience,
+            simulation_mode=simulation_mode,
+        )
         async with csc:
             yield csc, server
 
@@ -104,3 +114,61 @@ async def test_a_file_that_is_wrong_fails_the_start_and_is_named(
         assert ack.ack == SalRetCode.CMD_FAILED
         assert "LATISS.yaml: butler: unknown key; known are instances" in ack.result
         assert csc.summary_state is State.STANDBY
+
+
+async def test_each_index_has_its_own_repository(served_bench: ServedBench, root: Path) -> None:
+    async with (
+        deployed(served_bench, root, index=3) as (csc, server),
+        Remote(csc.domain, "OCPS", 3) as remote,
+    ):
+        await start(remote, "execute", **CALIBRATION)
+        (job,) = server.jobs.values()
+        assert job.variable("BUTLER_REPO") == "LSSTCam"
+        assert job.variable("RUN_OPTIONS").startswith("-i LSSTCam/raw/all -j 8 ")
+
+
+async def test_index_101_pushes_to_rapid_analysis(
+    served_bench: ServedBench, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_HOST", "redis.invalid")
+    lists = RememberedLists()
+    opened: list[AnyBackendSettings] = []
+
+    async def open_backend(name: str, settings: AnyBackendSettings) -> Backend:
+        opened.append(settings)
+        return RapidAnalysisBackend(name, lists)
+
+    monkeypatch.setattr(served_bench, "open_backend", open_backend)
+    async with (
+        deployed(served_bench, root, index=101) as (csc, server),
+        Remote(csc.domain, "OCPS", 101) as remote,
+    ):
+        # The other fields are not read, as before.
+        ack = await start(remote, "execute", config='{"A1": "ok"}', pipeline="p", data_query="q")
+        assert (ack.ack, ack.result) == (SalRetCode.CMD_COMPLETE, "Done")
+        assert server.requests == []
+    assert lists.pushed == [[("A1", "ok")]]
+    assert {settings.url for settings in opened} == {"redis://redis.invalid:6379"}
+
+
+async def test_an_index_without_an_entry_is_told_the_known_ones(
+    served_bench: ServedBench, root: Path
+) -> None:
+    async with deployed(served_bench, root, state=State.STANDBY) as (csc, _), served_bench.remote() as remote:
+        (csc.config_dir / "_test.yaml").write_text("instances: []\n")
+        ack = await start(remote, "start")
+        assert "instances: has no entry for sal_index 1; those there are: none" in ack.result
+
+
+async def test_the_deployed_simulation_runs_on_the_deployed_configuration(
+    served_bench: ServedBench, root: Path
+) -> None:
+    async with (
+        deployed(served_bench, root, simulation_mode=1) as (_, server),
+        served_bench.remote() as remote,
+    ):
+        ack = await start(remote, "execute", pipeline="true.yaml")
+        assert (await final_ack(remote, "execute", ack)).ack == SalRetCode.CMD_COMPLETE
+        refused = await start(remote, "execute", pipeline="other.yaml")
+        assert refused.ack == SalRetCode.CMD_FAILED
+        assert server.requests == []

@@ -115,7 +115,10 @@ def test_a_sal_index_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("instance", "words"),
     [
-        ({"sal_index": 1, "backend": "onw"}, "instances.0.backend: 'onw' is not one of default, own, spare"),
+        (
+            {"sal_index": 1, "backend": "defalt"},
+            "instances.0.backend: 'defalt' is not one of default, own, spare; did you mean 'default'?",
+        ),
         (
             {"sal_index": 1, "payloads": {"x": {"backend": "no"}}},
             "instances.0.payloads.x.backend: 'no' is not one of",
@@ -149,6 +152,19 @@ def test_an_instance_may_take_a_limit_of_the_document_away() -> None:
     assert configure(1, max_active=4, instances=[instance]).limits.max_active is None
 
 
+def test_a_mode_takes_the_place_of_the_limits_that_it_says_all_about() -> None:
+    document = {"max_active": 4, "when_busy": "reject", "payloads": {"p": {"max_active": 2}}}
+    instance = {"sal_index": 1, "mode": "synchronous", "payloads": {"p": {"mode": "synchronous"}}}
+    config = configure(1, instances=[instance], **document)
+    assert (config.limits.max_active, config.limits.max_queued) == (1, 0)
+    assert config.payloads["p"].max_active is None
+    config = configure(1, instances=[{"sal_index": 1, "mode": "asynchronous"}], **document)
+    assert (config.limits.max_active, config.limits.max_queued) == (4, 100)
+    assert "max_active: is 1 in mode synchronous" in problems_of(
+        mode="synchronous", instances=[{"sal_index": 1, "max_active": 3}]
+    )
+
+
 def test_overrides_are_put_over_the_definition() -> None:
     overrides = PayloadOverrides(
         expected_duration=30, mode="asynchronous", max_queued=3, environment={"A": "1", "B": "{config}"}
@@ -167,7 +183,11 @@ def test_overrides_are_put_over_the_definition() -> None:
     ("name", "overrides", "words"),
     [
         ("pipetsk", {}, "payloads.pipetsk: there is no such payload; did you mean 'pipetask'?"),
-        ("pipetask", {"mode": "synchronous"}, "payloads.pipetask.max_active: is 1 in mode synchronous"),
+        (
+            "pipetask",
+            {"mode": "synchronous", "max_active": 2},
+            "payloads.pipetask.max_active: is 1 in mode synchronous",
+        ),
         ("pipetask", {"expected_duration": -1}, "payloads.pipetask.expected_duration: Input should be"),
         (
             "pipetask",

@@ -69,9 +69,12 @@ class TestQueue:
             assert await fake.calls.text(f"{paths[3]}/phase") == "QUEUED"
             assert fake.cluster.keys == tuple(map(id_of, paths[:3]))
 
-    async def test_a_payload_with_max_active_does_not_hold_up_the_others(self, fake: FakeService) -> None:
-        first = await create_running(fake, "single")
-        second = await fake.calls.create("single", PHASE="RUN")
+    @pytest.mark.parametrize("payload", ["single", "alone"])
+    async def test_a_payload_with_max_active_does_not_hold_up_the_others(
+        self, fake: FakeService, payload: str
+    ) -> None:
+        first = await create_running(fake, payload)
+        second = await fake.calls.create(payload, PHASE="RUN")
         await create_running(fake, "work")
         assert await fake.calls.text(f"{second}/phase") == "QUEUED"
         fake.cluster.finish(id_of(first))

@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lsst.ts.ocps.client.settings import AnyBackendSettings
-from lsst.ts.ocps.payloads.limits import LimitKeys, LimitSettings
+from lsst.ts.ocps.payloads.json_schema import near_match
+from lsst.ts.ocps.payloads.limits import LimitKeys, LimitSettings, put_over
 
 from .config_layers import Layer, validate
 from .errors import ConfigurationError, SettingsError
@@ -133,7 +134,7 @@ class CscConfig(_Model, LimitSettings):
     def _refuse_unknown_backends(self, named: Iterable[tuple[str, str | None]]) -> None:
         known = ", ".join(sorted(self.backends))
         wrong = [
-            f"{path}: {name!r} is not one of {known}"
+            f"{path}: {name!r} is not one of {known}{near_match(name, list(self.backends))}"
             for path, name in named
             if name is not None and name not in self.backends
         ]
@@ -349,8 +350,8 @@ def _merge(document: ConfigDocument, instance: InstanceSettings) -> dict[str, An
     for name, overrides in changes.get("payloads", {}).items():
         before = payloads.get(name, {})
         environment = before.get("environment", {}) | overrides.get("environment", {})
-        payloads[name] = before | overrides | ({"environment": environment} if environment else {})
-    merged = values | changes | {"payloads": payloads}
+        payloads[name] = put_over(before, overrides) | ({"environment": environment} if environment else {})
+    merged = put_over(values, changes) | {"payloads": payloads}
     used = {merged["default_backend"], *(overrides.get("backend") for overrides in payloads.values())}
     merged["backends"] = {name: value for name, value in merged["backends"].items() if name in used}
     return merged

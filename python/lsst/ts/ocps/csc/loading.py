@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from lsst.ts.ocps.payloads.catalogue import Catalogue, load_catalogue
 from lsst.ts.ocps.payloads.json_schema import near_match
+from lsst.ts.ocps.payloads.limits import put_over
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 
 from .config import CscConfig, PayloadOverrides, RedisSettings, parse_config, select_instance
@@ -104,8 +105,8 @@ def override_payloads(catalogue: Catalogue, payloads: Mapping[str, PayloadOverri
 
 
 def _override(definition: PayloadDefinition, overrides: PayloadOverrides) -> PayloadDefinition:
-    values = definition.model_dump(exclude_unset=True)
-    values |= overrides.model_dump(exclude_unset=True, exclude={"backend", "environment"})
+    changes = overrides.model_dump(exclude_unset=True, exclude={"backend", "environment"})
+    values = put_over(definition.model_dump(exclude_unset=True), changes)
     if overrides.environment:
         if definition.api_server is None:
             raise ConfigurationError(["environment: the definition has no section api_server"])

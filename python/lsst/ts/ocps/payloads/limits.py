@@ -1,13 +1,13 @@
 """How many runs may be active at once, and what becomes of the others. No I/O."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-__all__ = ["DEFAULT_QUEUE", "LimitKeys", "LimitSettings", "Limits"]
+__all__ = ["DEFAULT_QUEUE", "LimitKeys", "LimitSettings", "Limits", "put_over"]
 
 DEFAULT_QUEUE = 100
 """How many runs may wait in mode ``asynchronous`` where nothing is said."""
@@ -41,6 +41,27 @@ class Limits:
             return ""
         runs = "1 run is" if active == 1 else f"{active} runs are"
         return f"{runs} active{' or waiting' if self.max_queued else ''}, {self.origin}"
+
+
+_SET_BY_MODE = {
+    "synchronous": frozenset({"max_active", "when_busy", "max_queued"}),
+    "asynchronous": frozenset({"when_busy"}),
+}
+"""Keys that a mode says all about."""
+
+
+def put_over(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Put keys over others of which some are limits: a mode takes the place of what it says all about.
+
+    Parameters
+    ----------
+    values
+        What was said.
+    changes
+        What is said instead.
+    """
+    replaced = _SET_BY_MODE.get(changes.get("mode", ""), frozenset())
+    return {key: value for key, value in values.items() if key not in replaced} | dict(changes)
 
 
 class LimitKeys(BaseModel):

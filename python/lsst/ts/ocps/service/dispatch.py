@@ -122,7 +122,7 @@ class Dispatcher:
             if len(self._running) >= self._max_running:
                 return
             definition = self._definitions.get(payload)
-            limit = definition.max_active if definition else None
+            limit = definition.limits.max_active if definition else None
             if limit is None or self._per_payload[payload] < limit:
                 del self._queue[job_id]
                 self._start(job_id, payload, self._runner.run(job_id))
