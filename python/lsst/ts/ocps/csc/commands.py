@@ -10,10 +10,10 @@ from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.run_id import new_run_id
 
 from .config import CscConfig
-from .documents import accepted_text, in_progress_text
-from .records import CommandKey, FinalAck, OutcomeKind, Reported, Reporting, Run, RunRecord
+from .documents import accepted_text, build_report, in_progress_text
+from .records import CommandKey, FinalAck, Reported, Reporting, Run, RunRecord
 from .requests import RunRequest
-from .texts import clip
+from .results import RunResults
 
 __all__ = ["FirstAck", "build_run", "build_shell", "choose_first_ack"]
 
@@ -117,6 +117,6 @@ def choose_first_ack(record: RunRecord) -> FirstAck:
     outcome = record.outcome
     if outcome is None:
         return FirstAck(FinalAck.FAILED, f"Failed: run {run.run_id} is no longer followed; see the log")
-    if outcome.kind is OutcomeKind.ABORTED:
-        return FirstAck(FinalAck.ABORTED, f"Aborted: {clip(outcome.message)}")
-    return FirstAck(FinalAck.FAILED, f"Failed: {clip(outcome.message)}")
+    # Word for word what will be written again if this process dies before it is out.
+    report = build_report(record, RunResults())
+    return FirstAck(report.ack or FinalAck.FAILED, report.ack_result)

@@ -62,7 +62,9 @@ def build_report(record: RunRecord, results: RunResults) -> Report:
     message = clip(outcome.message, _MAX_MESSAGE_BYTES)
     if outcome.kind is OutcomeKind.REJECTED:
         return Report(ack=FinalAck.FAILED, ack_result=f"Failed: {message}", has_result=False)
-    is_waited_for = not (record.run.detach or record.run.is_adopted)
+    # A detached command is complete when there is a job; where there is none, that is still to be said.
+    has_been_told = record.run.detach and record.handle is not None
+    is_waited_for = not (has_been_told or record.run.is_adopted)
     text = _shed(_build_document(record, outcome, message, results), record)
     ack, ack_result = _choose_ack(record, outcome, message, text)
     return Report(

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from .errors import LedgerDamagedError, LedgerError, LedgerInUseError
 
-__all__ = ["LedgerLock", "check_file_system", "map_sqlite_error", "open_database", "set_aside"]
+__all__ = [
+    "LedgerLock",
+    "check_file_system",
+    "map_sqlite_error",
+    "open_database",
+    "prepare_database",
+    "set_aside",
+]
 
 _SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x4F435053
@@ -174,7 +181,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         raise LedgerError(f"ledger {path} cannot be opened for writing: {error.strerror}") from error
     connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
     try:
-        _prepare(connection, path)
+        prepare_database(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise map_sqlite_error(path, error) from error
@@ -184,7 +191,23 @@ def open_database(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def prepare_database(connection: sqlite3.Connection, path: Path) -> None:
+    """Make a new database a ledger, or see that an old one is a ledger that can be used.
+
+    Parameters
+    ----------
+    connection
+        To the database, in autocommit mode.
+    path
+        Its file, for messages.
+
+    Raises
+    ------
+    LedgerError
+        If it is no ledger of ours, or one of a later version.
+    sqlite3.Error
+        If it is damaged, or cannot be written.
+    """
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     version = connection.execute("PRAGMA user_version").fetchone()[0]

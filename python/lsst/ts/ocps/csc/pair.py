@@ -113,7 +113,7 @@ class PairWriter:
             if report.has_result:
                 await self._write_result(record, report, is_doubtful=is_doubtful)
             if report.ack is not None:
-                await self._write_final_ack(record, report.ack, report.ack_result)
+                await self.acknowledge(record, report.ack, report.ack_result)
             record = observe(record, ReportWritten())
             # The ledger keeps the order: no other run can be at "reporting" before this one is not.
             return record, self._ledger.save(record)
@@ -132,7 +132,17 @@ class PairWriter:
 
         await self._insist("job_result", record, write, is_out, is_doubtful=is_doubtful)
 
-    async def _write_final_ack(self, record: RunRecord, ack: FinalAck, result: str) -> None:
+    async def acknowledge(self, record: RunRecord, ack: FinalAck, result: str) -> None:
+        """Write a final acknowledgement; returns when the broker has it.
+
+        Parameters
+        ----------
+        record
+            Whose command it is.
+        ack, result
+            What its sender is told.
+        """
+
         async def write() -> None:
             await self._outlet.acknowledge(
                 f"cmd_{record.run.command}", record.run.key, ack=_ACK_CODES[ack], result=result

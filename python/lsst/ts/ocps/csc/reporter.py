@@ -20,7 +20,7 @@ from .ledger import Ledger
 from .logs import get_logger
 from .outlet import PROGRAMMING_ERRORS, Outlet
 from .pair import MIN_ACK_GAP, PairWriter
-from .records import Reporting, RunRecord
+from .records import FinalAck, Reporting, RunRecord
 from .results import Metric, RunResults
 from .runs import ReportBuilt, ReportWritten, observe
 from .snapshots import active_jobs_text, payloads_fields
@@ -133,13 +133,16 @@ class Reporter:
         run = record.run
         self.note_first_ack(run.run_id)
         if run.detach:
-            ack, text, timeout = SalRetCode.CMD_COMPLETE, accepted_text(record), 0.0
-        else:
-            ack, text, timeout = SalRetCode.CMD_INPROGRESS, in_progress_text(record), run.expected_duration
+            await self._pairs.acknowledge(record, FinalAck.COMPLETE, accepted_text(record))
+            return
         await self._try(
             "acknowledgement",
             lambda: self._outlet.acknowledge(
-                f"cmd_{run.command}", run.key, ack=ack, result=text, duration=duration or timeout
+                f"cmd_{run.command}",
+                run.key,
+                ack=SalRetCode.CMD_INPROGRESS,
+                result=in_progress_text(record),
+                duration=duration or run.expected_duration,
             ),
             record,
         )

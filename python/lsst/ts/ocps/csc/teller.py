@@ -31,6 +31,7 @@ class Teller:
         if is_restored:
             self._released.set()
         self._has_told_job = False
+        self._has_told_acceptance = False
         self._told_phase: ExecutionPhase | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._log = get_logger("run")
@@ -45,6 +46,7 @@ class Teller:
 
     async def tell(self, record: RunRecord) -> None:
         """Say what is new since the last time."""
+        await self._tell_acceptance(record)
         if not _is_public(record):
             return
         if record.handle is not None and not self._has_told_job:
@@ -65,6 +67,13 @@ class Teller:
             )
             await self._parts.reporter.publish_phase(record)
 
+    async def _tell_acceptance(self, record: RunRecord) -> None:
+        """See to it that the sender of a detached command knows of the job: the earlier life may not have."""
+        run = record.run
+        if self._is_restored and run.detach and record.handle is not None and not self._has_told_acceptance:
+            self._has_told_acceptance = True
+            await self._parts.reporter.acknowledge(record)
+
     def stop_acknowledging(self) -> None:
         """The final acknowledgement comes next."""
         if self._keeper is not None:
@@ -75,9 +84,9 @@ class Teller:
             return
         if record.run.is_adopted:
             return
-        if self._is_restored:
-            await self._parts.reporter.acknowledge(record)
         if not record.run.detach:
+            if self._is_restored:
+                await self._parts.reporter.acknowledge(record)
             keeping = self._keep_acknowledged(record)
             self._keeper = self._parts.tasks.start(keeping, name=f"ack:{record.run.run_id}")
 

@@ -1,0 +1,222 @@
+"""Any order of answers of the back end, failures, kills and time-outs: nothing lost, nothing doubled."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+from lsst.ts.ocps.client.errors import BackendError, BackendFailedError, BackendUnavailableError
+from lsst.ts.ocps.client.testing import Script
+from lsst.ts.ocps.csc.parts import Patience
+from lsst.ts.ocps.csc.records import OutcomeKind, Run, RunRecord
+from lsst.ts.ocps.salobj import SalRetCode
+from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
+from support.mortal_csc import STORED, CoreLife, World
+from support.runs import make_run
+from support.virtual_time import run_in_virtual_time
+
+P = ExecutionPhase
+PATIENCE = Patience(lookup=120.0, give_up=3600.0)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A ``run`` command, and what becomes of its job if it is let."""
+
+    sent_after: float
+    """Time after the one before (s)."""
+
+    script: Script
+    waits_for_the_one_before: bool
+    detach: bool
+    aborted_after: float | None
+    """Somebody aborts it so long after it was sent (s)."""
+
+    held_after: float | None
+    """The service puts it into HELD so long after it was sent, if it executes then (s)."""
+
+
+commands = st.builds(
+    Command,
+    sent_after=st.sampled_from([0.0, 0.3, 20.0]),
+    script=st.builds(
+        Script,
+        queued=st.sampled_from([0.0, 0.5]),
+        duration=st.sampled_from([0.0, 0.4, 45.0]),
+        outcome=st.sampled_from([P.COMPLETED, P.COMPLETED, P.ERROR, P.ABORTED]),
+    ),
+    waits_for_the_one_before=st.booleans(),
+    detach=st.booleans(),
+    aborted_after=st.sampled_from([None, None, 0.0, 0.2, 30.0]),
+    held_after=st.sampled_from([None, None, 0.2, 10.0]),
+)
+troubles = st.tuples(
+    st.sampled_from(["create", "start", "read", "wait", "list_jobs", "abort", "delete"]),
+    st.sampled_from(["unavailable", "failed", "not sent", "answer lost"]),
+)
+lives = st.tuples(
+    st.integers(0, 60),  # after so many steps it is killed
+    st.sampled_from([0.0, 3.0, 60.0, 700.0]),  # and so long nobody is there (s)
+)
+
+
+def trouble(world: World, operation: str, kind: str) -> None:
+    error: BackendError
+    match kind:
+        case "answer lost":
+            world.service.lose_answers(operation)
+            return
+        case "failed":
+            error = BackendFailedError("fake", "broken answer")
+        case _:
+            error = BackendUnavailableError("fake", "no connection", was_sent=kind != "not sent")
+    world.service.fail(operation, error)
+
+
+class Story:
+    """Commands that are sent while lives begin and end."""
+
+    def __init__(self, world: World, script: Sequence[Command]) -> None:
+        self.world = world
+        self.runs = [self._make_run(number, command) for number, command in enumerate(script)]
+        self._script = script
+        self._sent = 0
+        world.service.script = lambda submission: script[self._number_of(submission.run_id)].script
+
+    def _make_run(self, number: int, command: Command) -> Run:
+        waits = command.waits_for_the_one_before and number > 0
+        return make_run(
+            run_id=f"ocps-test-1-{number}",
+            backend=STORED,
+            creates_pending=self.world.creates_pending,
+            accepted_at=0.0,
+            prerequisites=(f"ocps-test-1-{number - 1}",) if waits else (),
+            detach=command.detach,
+            execution_duration=60,
+            expected_duration=20.0,
+        )
+
+    @staticmethod
+    def _number_of(run_id: str) -> int:
+        return int(run_id.rpartition("-")[2])
+
+    async def live(self, steps: int | None) -> None:
+        """One life: until it is killed, or, if it is the last one, until nothing is left to do."""
+        life = CoreLife(self.world, steps, PATIENCE)
+        async with asyncio.TaskGroup() as group:
+            living = group.create_task(self._live(life, group))
+            dying = group.create_task(life.died.wait())
+            await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
+            await life.aclose()
+            for task in tuple(group._tasks):
+                task.cancel()
+
+    async def _live(self, life: CoreLife, group: asyncio.TaskGroup) -> None:
+        await life.start()
+        obeying: list[asyncio.Task[None]] = []
+        while self._sent < len(self.runs):
+            number, command = self._sent, self._script[self._sent]
+            await asyncio.sleep(command.sent_after)
+            self._sent += 1
+            self.runs[number] = replace(self.runs[number], accepted_at=time.time())
+            obeying.append(group.create_task(life.obey(self.runs[number])))
+            if command.aborted_after is not None:
+                group.create_task(self._abort(life, number, command.aborted_after))
+            if command.held_after is not None:
+                group.create_task(self._hold(number, command.held_after))
+        await asyncio.gather(*obeying)
+        while life.tracker._followers or await life.ledger.unfinished():  # noqa: ASYNC110 (in virtual time)
+            await asyncio.sleep(1.0)
+
+    async def _abort(self, life: CoreLife, number: int, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await life.tracker.abort(self.runs[number].run_id, patience=1.0)
+
+    async def _hold(self, number: int, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        for url, job in self.world.service.jobs().items():
+            if job.run_id == self.runs[number].run_id and job.phase is P.EXECUTING:
+                self.world.service.force(url, P.HELD)
+
+    async def check(self) -> None:
+        assert self.world.deaths == []
+        records = await self.world.records()
+        for record in records:
+            self._check_record(record)
+        # A command that was not written down before its CSC was killed has led to nothing.
+        accepted = {record.run.run_id for record in records}
+        assert {job.run_id for job in self.world.service.jobs().values()} <= accepted
+
+    def _check_record(self, record: RunRecord) -> None:
+        run, outcome = record.run, record.outcome
+        assert outcome is not None
+        note(f"{run.run_id}: {record.state.step} {outcome.kind}: {outcome.message}")
+        assert record.state.step == "reported"
+        service = self.world.service
+        ours = {url: job for url, job in service.jobs().items() if job.run_id == run.run_id}
+        started = [url for url in ours if service.runs_of(url) > 0]
+        assert len(started) <= 1
+        results = self.world.results_of(run.run_id)
+        finals = self.world.final_acks_of(run.key)
+        assert len(finals) >= 1
+        assert len(set(finals)) == 1
+        if record.handle is None:
+            assert started == []
+        assert len(results) == (0 if outcome.kind is OutcomeKind.REJECTED else 1)
+        if started:
+            (url,) = started
+            assert record.handle is not None
+            assert record.handle.url == url
+            assert ours[url].phase in FINAL
+            assert (outcome.kind is OutcomeKind.COMPLETED) == (ours[url].phase is P.COMPLETED)
+        for result in results:
+            assert (result["exit_code"] == 0) == (outcome.kind is OutcomeKind.COMPLETED)
+        if not run.detach and outcome.kind is OutcomeKind.COMPLETED:
+            assert finals[0] == (SalRetCode.CMD_COMPLETE, results[0]["result"])
+
+
+async def play(
+    creates_pending: bool,
+    script: Sequence[Command],
+    difficulties: Sequence[tuple[str, str]],
+    failures: Sequence[bool],
+    deaths: Sequence[tuple[int, float]],
+) -> None:
+    world = World(creates_pending=creates_pending)
+    story = Story(world, script)
+    for operation, kind in difficulties:
+        trouble(world, operation, kind)
+    world.log.failures.extend(failures)
+    for steps, pause in deaths:
+        await story.live(steps)
+        await asyncio.sleep(pause)
+    await story.live(None)
+    await story.check()
+    await world.aclose()
+
+
+# Making a failing story shorter takes minutes; it is told as it was found.
+@settings(
+    max_examples=200,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(
+    creates_pending=st.booleans(),
+    script=st.lists(commands, min_size=1, max_size=3),
+    difficulties=st.lists(troubles, max_size=6),
+    failures=st.lists(st.booleans(), max_size=3),
+    deaths=st.lists(lives, max_size=3),
+)
+def test_every_accepted_command_ends_in_one_job_result_and_never_in_two_jobs(
+    creates_pending: bool,
+    script: list[Command],
+    difficulties: list[tuple[str, str]],
+    failures: list[bool],
+    deaths: list[tuple[int, float]],
+) -> None:
+    run_in_virtual_time(play(creates_pending, script, difficulties, failures, deaths))
