@@ -1,6 +1,7 @@
 """Design section 5, "Limits", on the CSC with the in-memory broker and a fake service."""
 
 import asyncio
+import itertools
 import math
 from functools import partial
 from typing import Any
@@ -8,9 +9,18 @@ from typing import Any
 import pytest
 import yaml
 
+from lsst.ts.ocps.client.base import ShellJob, Submission
+from lsst.ts.ocps.client.settings import ApiServerSettings
+from lsst.ts.ocps.csc.backends import to_stored_settings
+from lsst.ts.ocps.csc.ledger import Ledger
+from lsst.ts.ocps.csc.records import RunRecord
+from lsst.ts.ocps.csc.runs import CreateIntended, observe
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import SalRetCode, State
 from support.csc import CscBench, Spy, eventually, final_ack
+from support.http_server import status
+from support.runs import make_run
+from support.served_csc import ServedBench, url_of
 from support.served_csc import start as send
 
 pytestmark = pytest.mark.asyncio
@@ -124,6 +134,45 @@ async def test_limits_are_taken_up_again_after_a_restart(csc_bench: CscBench) ->
         await remote.cmd_abort_job.set_start(job_id="1", timeout=20)
         await eventually(lambda: csc_bench.service.calls["start"] == 2)
         assert len(csc.context.tracker.waiting) == 1
+
+
+async def test_limits_hold_where_creating_is_starting(served_bench: ServedBench) -> None:
+    async with served_bench.serve("api_server") as server:
+        configure(served_bench, max_active=1)
+        async with served_bench.running() as served:
+            acks = await asyncio.gather(*(served.sleep(duration=0.3) for _ in range(3)))
+            # The command of a run that waits has no job to tell of, and gets its first answer later.
+            assert {ack.ack for ack in acks} == {IN_PROGRESS}
+            for ack in acks:
+                assert (await served.end(ack)).ack == SalRetCode.CMD_COMPLETE
+        assert_one_after_another(server)
+
+
+async def test_a_job_that_may_run_counts_after_a_restart(served_bench: ServedBench) -> None:
+    async with served_bench.serve("api_server") as server:
+        configure(served_bench, max_active=1)
+        settings = ApiServerSettings(url=url_of(server))
+        stored = to_stored_settings("served", settings)
+        run = make_run(payload="other", backend=stored, creates_pending=False)
+        ledger = await Ledger.open(served_bench.state_dir, 1)
+        assert await ledger.add(observe(RunRecord(run), CreateIntended())) is None
+        await ledger.aclose()
+        backend = await served_bench.open_backend("served", settings)
+        await backend.create(Submission("other", run.run_id, (("duration", "1"),), shell=ShellJob("run")))
+        await backend.aclose()
+        # The list does not show the job for a while, as after a slow creation.
+        server.misbehave("GET", "/job", *(status(500, "busy") for _ in range(3)))
+        async with served_bench.running() as served:
+            ack = await served.sleep(duration=0.1)
+            assert (await served.end(ack)).ack == SalRetCode.CMD_COMPLETE
+        assert_one_after_another(server)
+
+
+def assert_one_after_another(server: Any) -> None:
+    jobs = list(server.jobs.values())
+    assert len(jobs) > 1
+    for before, after in itertools.pairwise(jobs):
+        assert before.ended <= after.created
 
 
 async def test_a_record_that_is_delivered_again_is_not_refused_because_of_its_own_run(

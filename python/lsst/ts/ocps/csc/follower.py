@@ -14,7 +14,7 @@ from .creation import JobCreation, Pairs
 from .errors import LedgerError
 from .logs import BoundLogger, get_logger
 from .parts import Parts
-from .records import Ended, OutcomeKind, Run, Running, RunRecord, Starting
+from .records import Creating, Ended, OutcomeKind, Run, Running, RunRecord, Starting
 from .results import RunResults, fetch_results
 from .runs import (
     AbortAsked,
@@ -84,6 +84,7 @@ class Follower:
         self._secrets = Secrets.of(record.run, pairs)
         self._bare_log = get_logger("follower", hide=self._secrets.hide)
         self._note_milestones()
+        self._occupy_slots()
 
     @property
     def _log(self) -> BoundLogger:
@@ -119,10 +120,6 @@ class Follower:
     async def run(self) -> None:
         """Follow until everything is reported."""
         payload, run_id = self.record.run.payload, self.record.run.run_id
-        if isinstance(self.record.state, Starting | Running):
-            self._parts.slots.occupy(payload, run_id)
-            self._parts.slots.occupy(ALL_PAYLOADS, run_id)
-            self._progress = replace(self._progress, has_slot=True)
         try:
             self._begin_fetching()
             while True:
@@ -135,6 +132,14 @@ class Follower:
             self._parts.slots.release(payload, run_id)
             self._parts.slots.release(ALL_PAYLOADS, run_id)
             self._teller.stop_acknowledging()
+
+    def _occupy_slots(self) -> None:
+        """A job that runs, or may run, has slots before any of the runs that wait is looked after."""
+        state, run = self.record.state, self.record.run
+        if isinstance(state, Starting | Running) or (isinstance(state, Creating) and not run.creates_pending):
+            self._parts.slots.occupy(run.payload, run.run_id)
+            self._parts.slots.occupy(ALL_PAYLOADS, run.run_id)
+            self._progress = replace(self._progress, has_slot=True)
 
     async def _act(self, action: Action) -> None:
         self._wake.clear()
