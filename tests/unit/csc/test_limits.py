@@ -48,6 +48,14 @@ def test_a_limit_of_an_instance_counts_all_runs() -> None:
     )
 
 
+def test_a_limit_of_an_instance_may_reject() -> None:
+    config = make_config(max_active=2, when_busy="reject")
+    assert refusal(make_request(), config, of_all=1) == ""
+    assert refusal(make_request(), config, of_all=2) == (
+        "OCPS:1 is busy: 2 runs are active, max_active allows 2 (when_busy: reject)"
+    )
+
+
 def test_every_limit_that_is_exceeded_is_named() -> None:
     problem = refusal(
         make_request(mode="synchronous"), make_config(mode="synchronous"), of_payload=1, of_all=2

@@ -172,7 +172,7 @@ class InstanceSettings(_Model, LimitKeys):
     """What happens to ``execute`` where a limit refuses other commands."""
 
     payloads: dict[str, PayloadOverrides] = {}
-    """What is different about payloads here; what the document says of the same payload is left as it is."""
+    """What is different about payloads here, put over what the document says of them, key by key."""
 
     @property
     def label(self) -> str:
