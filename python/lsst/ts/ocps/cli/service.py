@@ -20,6 +20,7 @@ _OPTIONS = {
     "public_url": "--public-url",
     "max_running": "--max-running",
     "kill_grace": "--kill-grace",
+    "archive_retention": "--archive-retention",
     "on_stop": "--on-stop",
     "log_level": "--log-level",
 }
@@ -52,6 +53,10 @@ _OPTIONS = {
 @click.option("--public-url", help="Root URL as clients see it, where a proxy stands before the service.")
 @click.option("--max-running", type=int, help="So many commands run at once; further jobs are queued.")
 @click.option("--kill-grace", type=float, help="Seconds between SIGTERM and SIGKILL for a command.")
+@click.option(
+    "--archive-retention",
+    help="How long a destroyed job is told of as ARCHIVED, such as P30D (the default); P0D: not at all.",
+)
 @click.option(
     "--on-stop",
     type=click.Choice(["leave", "abort"]),

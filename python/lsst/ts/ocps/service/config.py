@@ -1,5 +1,6 @@
 """What the service can be told."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +48,12 @@ class ServiceConfig(BaseModel):
     follow_patience: float = Field(default=60, ge=0)
     """How long it is tried to follow a command again that its executor lost sight of, before its job ends in
     ERROR (s)."""
+
+    archive_retention: timedelta = Field(
+        default=timedelta(days=30), ge=timedelta(0), le=timedelta(days=36500)
+    )
+    """How long a job is still told of, as ARCHIVED and without results, after its time of destruction; 0: not
+    at all."""
 
     on_stop: Literal["leave", "abort"] = "leave"
     """What a stop of the service does to running commands: ``leave`` lets them run, the next start finds them

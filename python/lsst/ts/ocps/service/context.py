@@ -98,7 +98,13 @@ async def open_context(
         await dispatcher.start()
         if config.on_stop == "abort":
             stack.push_async_callback(dispatcher.abort_running, timeout=config.kill_grace + 5)
-        reaper = Reaper(store=store, dispatcher=dispatcher, folder=runner.folder, wake=removable)
+        reaper = Reaper(
+            store=store,
+            dispatcher=dispatcher,
+            folder=runner.folder,
+            retention=config.archive_retention,
+            wake=removable,
+        )
         tasks = TaskSupervisor("service", on_death=note_death)
         stack.push_async_callback(tasks.aclose)
         _ = tasks.start(reaper.run(), name="reaper")

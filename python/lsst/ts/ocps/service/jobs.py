@@ -170,7 +170,7 @@ class JobService:
         stored = await self.get(payload, job_id)
         if request == "ABORT":
             aborted = await self._dispatcher.abort(stored)
-            if aborted is None or aborted.destroyed:
+            if aborted is None or aborted.is_hidden:
                 raise NotFoundError(f"job {job_id} has been destroyed meanwhile")
             return aborted
         if stored.phase in {ExecutionPhase.PENDING, ExecutionPhase.HELD}:
@@ -197,9 +197,17 @@ class JobService:
         return changed
 
     async def set_destruction(self, payload: str, job_id: str, form: Form) -> StoredJob:
-        """Set the time of destruction."""
+        """Set the time of destruction.
+
+        Raises
+        ------
+        WrongPhaseError
+            If the job has been destroyed: how long it is still told of is up to the service.
+        """
         time = read_destruction(form)
-        await self.get(payload, job_id)
+        stored = await self.get(payload, job_id)
+        if stored.phase is ExecutionPhase.ARCHIVED:
+            raise WrongPhaseError("DESTRUCTION: cannot be changed any more, the job is ARCHIVED")
         changed = await self._store.set_destruction(job_id, time)
         if changed is None:
             raise NotFoundError(f"job {job_id} has been destroyed meanwhile")
@@ -231,7 +239,7 @@ class JobService:
         return changed
 
     async def destroy(self, payload: str, job_id: str) -> None:
-        """Stop a job and remove it with its results."""
+        """Stop a job and forget it with its results, an archived one too."""
         await self._reaper.destroy(await self.get(payload, job_id))
 
     async def read_progress(self, stored: StoredJob) -> Progress | None:

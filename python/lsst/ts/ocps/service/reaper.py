@@ -1,10 +1,12 @@
-"""Jobs whose time has come: hidden, stopped, removed."""
+"""Jobs whose time has come: stopped, removed, and archived or forgotten."""
 
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
+
+from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .dispatch import Dispatcher
 from .errors import StoreError
@@ -26,8 +28,10 @@ _log = structlog.stdlib.get_logger(__name__)
 class Reaper:
     """Destroys jobs when asked to, and at their time of destruction.
 
-    A destroyed job is stopped and hidden first; its folder and its row are removed when its command is gone.
-    After a crash in between the next life goes on with it.
+    Whoever deletes a job wants it gone: it is stopped and hidden, and its folder and its row are removed when
+    its command is gone. A job whose time has come by itself is stopped and ARCHIVED: its folder goes, its row
+    is shown to those who ask for it until the retention is over. After a crash in between the next life goes
+    on with it.
 
     Parameters
     ----------
@@ -37,6 +41,8 @@ class Reaper:
         Stops the commands.
     folder
         The folder of a job.
+    retention
+        How long a job is shown as ARCHIVED; zero: not at all.
     wake
         Set when there is something to remove.
     """
@@ -47,11 +53,13 @@ class Reaper:
         store: Store,
         dispatcher: Dispatcher,
         folder: Callable[[StoredJob], JobFolder],
+        retention: timedelta,
         wake: asyncio.Event,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._folder = folder
+        self._retention = retention
         self._wake = wake
         self._next_look: datetime | None = None
 
@@ -60,6 +68,18 @@ class Reaper:
         ended = await self._dispatcher.abort(stored)
         if ended is not None and await self._store.mark_destroyed(stored.job_id):
             _log.info("destroyed", job_id=stored.job_id, run_id=stored.job.run_id, payload=stored.payload)
+            self._wake.set()
+
+    async def _expire(self, stored: StoredJob) -> None:
+        """Do what the time of destruction asks for: archive a job, or forget an archived one."""
+        if stored.phase is ExecutionPhase.ARCHIVED or not self._retention:
+            await self.destroy(stored)
+            return
+        ended = await self._dispatcher.abort(stored)
+        if ended is None or ended.is_hidden:
+            return
+        if await self._store.archive(stored.job_id, ended.phase, until=now() + self._retention):
+            _log.info("archived", job_id=stored.job_id, run_id=stored.job.run_id, payload=stored.payload)
             self._wake.set()
 
     def note_destruction(self, time: datetime | None) -> None:
@@ -87,7 +107,7 @@ class Reaper:
     async def _sweep(self) -> float:
         """Do what is to be done now; the time until there is more (s)."""
         for stored in await self._store.list_due(now()):
-            await self.destroy(stored)
+            await self._expire(stored)
         removed = [await self._remove(stored) for stored in await self._store.list_removable()]
         following = await self._store.next_destruction()
         pause = _LONGEST_SLEEP if all(removed) else _PAUSE
@@ -103,5 +123,9 @@ class Reaper:
             # One locked folder must not keep the others.
             _log.exception("the folder of a destroyed job cannot be removed", job_id=stored.job_id)
             return False
-        await self._store.remove(stored.job_id)
+        # An archived job may have been deleted since it was listed: then it is among the next ones to remove.
+        if stored.is_hidden:
+            await self._store.remove(stored.job_id)
+        elif not await self._store.note_cleaned(stored.job_id):
+            self._wake.set()
         return True

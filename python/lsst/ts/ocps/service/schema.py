@@ -76,7 +76,7 @@ jobs = sa.Table(
         sa.Boolean,
         nullable=False,
         default=False,
-        comment="gone for everybody; the row stays until command and folder are gone too",
+        comment="its command and its folder are still to go; until then the row stays, whoever may see it",
     ),
     sa.Index("jobs_by_payload", "payload", "creation_time", "job_id"),
     sa.Index("jobs_by_time", "creation_time", "job_id"),
@@ -118,6 +118,8 @@ class StoredJob:
     """Whether an executor was asked to run it and its end is not yet known."""
 
     destroyed: bool = False
+    """Whether its command and its folder are still to go."""
+
     exit_code: int | None = None
     files: tuple[StoredResult, ...] = ()
     """The files behind ``job.results``."""
@@ -133,17 +135,24 @@ class StoredJob:
         return self.job.phase
 
     @property
+    def is_hidden(self) -> bool:
+        """Whether the job is gone for everybody: destroyed, and not kept as ARCHIVED for some time."""
+        return self.destroyed and not (self.phase is ExecutionPhase.ARCHIVED and self.job.destruction)
+
+    @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """The parameters as name-value pairs."""
         return tuple((parameter.name, parameter.value) for parameter in self.job.parameters)
 
 
 def job_from_row(row: Row[Any]) -> StoredJob:
-    """Read a whole row of `jobs`."""
-    files = tuple(StoredResult(*entry) for entry in row.results)
+    """Read a whole row of `jobs`; the files of an archived job are gone, whatever the row says of them."""
+    is_archived = row.phase == ExecutionPhase.ARCHIVED.value
+    files = () if is_archived else tuple(StoredResult(*entry) for entry in row.results)
     error = None
     if row.error_message is not None:
-        error = ErrorSummary(row.error_message, row.error_is_transient, row.error_has_detail)
+        has_detail = row.error_has_detail and not is_archived
+        error = ErrorSummary(row.error_message, row.error_is_transient, has_detail)
     job = Job(
         job_id=row.job_id,
         phase=ExecutionPhase(row.phase),

@@ -31,11 +31,16 @@ _ADD = sa.insert(jobs)
 _FIND = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("which"))
 _UPDATE = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("which")).returning(jobs)
 _UPDATE_IN_PHASE = _UPDATE.where(jobs.c.phase == sa.bindparam("old"))
-_UPDATE_SHOWN = _UPDATE.where(jobs.c.destroyed.is_(False))
+_UPDATE_KEPT = _UPDATE.where(jobs.c.destroyed.is_(False))
+_IS_ARCHIVED = jobs.c.phase == ExecutionPhase.ARCHIVED.value
+_IS_TOLD_OF = _IS_ARCHIVED & jobs.c.destruction.is_not(None)
+_ARCHIVE = _UPDATE_IN_PHASE.where(jobs.c.destroyed.is_(False))
 _CLAIM = _UPDATE_IN_PHASE.where(jobs.c.handed_over.is_(False))
 _FINAL = [phase.value for phase in FINAL]
 _SET_DURATION = _UPDATE.where(jobs.c.phase.not_in(_FINAL), jobs.c.handed_over.is_(False))
-_HIDE = _UPDATE_SHOWN.where(jobs.c.phase.in_(_FINAL))
+_SET_DESTRUCTION = _UPDATE_KEPT.where(~_IS_ARCHIVED)
+_HIDE = _UPDATE.where(jobs.c.phase.in_(_FINAL), jobs.c.destroyed.is_(False) | _IS_TOLD_OF)
+_CLEAN = _UPDATE.where(_IS_TOLD_OF)
 _REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
 
 
@@ -109,14 +114,20 @@ class Store:
     # Phase changes
 
     async def _change_phase(
-        self, job_id: str, old: ExecutionPhase, new: ExecutionPhase, **values: Any
+        self,
+        job_id: str,
+        old: ExecutionPhase,
+        new: ExecutionPhase,
+        *,
+        statement: sa.Executable = _UPDATE_IN_PHASE,
+        **values: Any,
     ) -> StoredJob | None:
         """Compare and set; None if the job is not in phase ``old`` (any more)."""
         if not may_change(old, new):
             raise ValueError(f"job {job_id}: no job goes from {old} to {new}")
-        changed = await self._update(_UPDATE_IN_PHASE, job_id, old=old.value, phase=new.value, **values)
+        changed = await self._update(statement, job_id, old=old.value, phase=new.value, **values)
         if changed is not None:
-            self._watch.publish(job_id, None if changed.destroyed else changed)
+            self._watch.publish(job_id, None if changed.is_hidden else changed)
         return changed
 
     async def queue(self, job_id: str, old: ExecutionPhase) -> StoredJob | None:
@@ -143,6 +154,11 @@ class Store:
     async def abort(self, job_id: str, old: ExecutionPhase, *, end_time: datetime) -> StoredJob | None:
         """End a job for its user, whatever its command still does; None if it is not in phase ``old``."""
         return await self._change_phase(job_id, old, ExecutionPhase.ABORTED, end_time=end_time)
+
+    async def archive(self, job_id: str, old: ExecutionPhase, *, until: datetime) -> StoredJob | None:
+        """Keep only the record of a job, until some time; None if it is not in phase ``old``, or hidden."""
+        values = {"destroyed": True, "destruction": until}
+        return await self._change_phase(job_id, old, ExecutionPhase.ARCHIVED, statement=_ARCHIVE, **values)
 
     # Other changes
 
@@ -179,12 +195,15 @@ class Store:
         return await self._update(_SET_DURATION, job_id, execution_duration=seconds)
 
     async def set_destruction(self, job_id: str, time: datetime) -> StoredJob | None:
-        """Set the time of destruction; None if there is no such job."""
-        return await self._update(_UPDATE_SHOWN, job_id, destruction=time)
+        """Set the time of destruction; None if there is no such job, or no more than its record."""
+        return await self._update(_SET_DESTRUCTION, job_id, destruction=time)
 
     async def mark_destroyed(self, job_id: str) -> StoredJob | None:
-        """Hide a job for good; None if it is not in a final phase, or is not there."""
-        hidden = await self._update(_HIDE, job_id, destroyed=True)
+        """Hide a job for good; None if it is not in a final phase, or is not there.
+
+        It has no time of destruction any more: that tells it from an archived one, which is still shown.
+        """
+        hidden = await self._update(_HIDE, job_id, destroyed=True, destruction=None)
         if hidden is not None:
             self._watch.publish(job_id, None)
         return hidden
@@ -193,12 +212,16 @@ class Store:
         """Forget a job altogether."""
         await self._database.write(lambda connection: connection.execute(_REMOVE, {"which": job_id}))
 
+    async def note_cleaned(self, job_id: str) -> StoredJob | None:
+        """Note that folder and command of an archived job are gone; None if it is none, or hidden since."""
+        return await self._update(_CLEAN, job_id, destroyed=False)
+
     # Reading
 
     async def find(self, job_id: str) -> StoredJob | None:
-        """The job, unless it is destroyed."""
+        """The job, unless it is gone for everybody."""
         stored = await self.find_any(job_id)
-        return None if stored is None or stored.destroyed else stored
+        return None if stored is None or stored.is_hidden else stored
 
     async def find_any(self, job_id: str) -> StoredJob | None:
         """The job, also if it is destroyed and only its row is left."""
@@ -208,13 +231,16 @@ class Store:
 
     async def list_jobs(self, wanted: JobFilter) -> Sequence[ListedJob]:
         """List jobs; newest first if ``wanted.last`` is given, else oldest first."""
-        conditions: list[sa.ColumnElement[bool]] = [jobs.c.destroyed.is_(False)]
+        is_shown = jobs.c.destroyed.is_(False)
+        if ExecutionPhase.ARCHIVED in wanted.phases:
+            is_shown |= _IS_TOLD_OF
+        conditions: list[sa.ColumnElement[bool]] = [is_shown]
         if wanted.payload is not None:
             conditions.append(jobs.c.payload == wanted.payload)
         if wanted.phases:
             conditions.append(jobs.c.phase.in_([phase.value for phase in wanted.phases]))
         else:
-            conditions.append(jobs.c.phase != ExecutionPhase.ARCHIVED.value)
+            conditions.append(~_IS_ARCHIVED)
         if wanted.after is not None:
             conditions.append(jobs.c.creation_time > wanted.after)
         query = sa.select(*_REF_COLUMNS).where(*conditions)
