@@ -23,10 +23,19 @@ from lsst.ts.ocps.service.app import create_app
 from lsst.ts.ocps.service.config import ServiceConfig
 from lsst.ts.ocps.service.context import ProcessContext, open_context
 from lsst.ts.ocps.service.main import running_service
+from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.processes import end_commands, until
 from support.service_calls import Calls
 
-__all__ = ["FakeService", "ServiceProcess", "fake_service", "make_config", "write_payload"]
+__all__ = [
+    "FakeService",
+    "ServiceProcess",
+    "create_running",
+    "fake_service",
+    "id_of",
+    "make_config",
+    "write_payload",
+]
 
 _START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 20.0
@@ -165,6 +174,18 @@ async def fake_service(
         transport = httpx.ASGITransport(create_app(config, context))
         async with httpx.AsyncClient(transport=transport, base_url="http://uws.example") as http:
             yield FakeService(Calls(http), own, context, config)
+
+
+def id_of(path: str) -> str:
+    """The id of the job at a path."""
+    return path.rpartition("/")[2]
+
+
+async def create_running(fake: FakeService, payload: str = "work") -> str:
+    """Create a job and wait until it runs; its path."""
+    path = await fake.calls.create(payload, PHASE="RUN")
+    assert (await fake.calls.executing(path)).phase is ExecutionPhase.EXECUTING
+    return path
 
 
 class ServiceProcess:

@@ -1,7 +1,6 @@
 """Which job runs when, and what becomes of jobs over restarts, on a fake executor."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,51 +8,15 @@ import pytest
 from lsst.ts.ocps.executors.base import Execution, ExecutionStatus, ExecutorError, ExecutorState
 from lsst.ts.ocps.executors.testing import FakeCluster, FakeExecutor
 from lsst.ts.ocps.service.errors import StoreError
-from lsst.ts.ocps.service.results import JobFolder
 from lsst.ts.ocps.service.runner import LOST_SIGHT
 from lsst.ts.ocps.service.schema import StoredJob, now
 from lsst.ts.ocps.service.store import Store
-from lsst.ts.ocps.uws.jobs import Job
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.processes import until
-from support.service_process import FakeService, fake_service
+from support.service_process import FakeService, create_running, fake_service, id_of
 
 pytestmark = pytest.mark.asyncio
 P = ExecutionPhase
-
-
-def id_of(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
-async def create_running(fake: FakeService, payload: str = "work") -> str:
-    path = await fake.calls.create(payload, PHASE="RUN")
-    assert (await fake.calls.executing(path)).phase is P.EXECUTING
-    return path
-
-
-SOON = 2.0
-"""So far in the future (s) that a busy machine gets there before it is past."""
-
-
-def in_seconds(seconds: float) -> str:
-    """A time to come, as a client writes it."""
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
-
-
-async def until_forgotten(fake: FakeService, path: str) -> None:
-    """Wait until not even the row of a job is left."""
-    async with asyncio.timeout(20):
-        while await fake.context.store.find_any(id_of(path)):  # noqa: ASYNC110 (the store has no event for it)
-            await asyncio.sleep(0.01)
-    assert (await fake.calls.http.get(path)).status_code == 404
-
-
-async def until_archived(fake: FakeService, path: str) -> Job:
-    """Wait until only the record of a job is left."""
-    job = await fake.calls.until(path, lambda job: job.phase is P.ARCHIVED)
-    await until(lambda: not (fake.config.jobs_directory / id_of(path)).exists(), "the folder is gone")
-    return job
 
 
 async def until_settled(fake: FakeService) -> None:
@@ -326,151 +289,6 @@ class TestDeath:
         monkeypatch.setattr(Store, "list_due", fail)
         await fake.calls.http.delete(await fake.calls.create("work"))
         await self.assert_told(fake, "out of order")
-
-
-class TestDestruction:
-    async def test_a_destroyed_job_leaves_neither_row_nor_folder(self, fake: FakeService) -> None:
-        path = await create_running(fake)
-        folder = fake.config.jobs_directory / id_of(path)
-        assert folder.exists()
-        await fake.calls.http.delete(path)
-        await until(lambda: not folder.exists(), "the folder is gone")
-        await until_forgotten(fake, path)
-
-    async def test_a_folder_that_cannot_be_removed_does_not_keep_the_others(
-        self, fake: FakeService, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        locked, other = [await create_running(fake) for _ in range(2)]
-        remove = JobFolder.remove
-
-        def remove_unlocked(folder: JobFolder) -> None:
-            if folder.path.name == id_of(locked):
-                raise PermissionError(13, "Permission denied", str(folder.path))
-            remove(folder)
-
-        monkeypatch.setattr(JobFolder, "remove", remove_unlocked)
-        for path in (locked, other):
-            await fake.calls.http.delete(path)
-        await until_forgotten(fake, other)
-        assert await fake.context.store.find_any(id_of(locked))
-        assert (await fake.calls.http.get(locked)).status_code == 404
-
-    async def test_a_job_is_destroyed_at_its_time_though_it_runs(self, fake: FakeService) -> None:
-        path = await create_running(fake)
-        soon = asyncio.get_running_loop().time()
-        answer = await fake.calls.post(f"{path}/destruction", DESTRUCTION=in_seconds(SOON))
-        assert answer.status_code == 303
-        await until_archived(fake, path)
-        assert asyncio.get_running_loop().time() - soon >= SOON / 2
-        assert fake.cluster.status(id_of(path)).state is ExecutorState.CANCELLED
-
-    async def test_a_time_given_at_creation_holds_for_pending_jobs_too(self, fake: FakeService) -> None:
-        path = await fake.calls.create("work", DESTRUCTION=in_seconds(SOON))
-        assert (await fake.calls.job(path)).phase is P.PENDING
-        await until_archived(fake, path)
-
-    async def test_what_should_have_been_destroyed_during_a_stop_is_destroyed_at_the_start(
-        self, tmp_path: Path
-    ) -> None:
-        async with fake_service(tmp_path) as fake:
-            path = await fake.calls.create("work", DESTRUCTION=in_seconds(SOON))
-            time = (await fake.calls.job(path)).destruction
-        assert time is not None
-        await until(lambda: datetime.now(UTC) > time, "the time has come")
-        async with fake_service(tmp_path) as fake:
-            await until_archived(fake, path)
-
-
-class TestArchive:
-    """What is left of a job after its time of destruction."""
-
-    async def archived(self, fake: FakeService, exit_code: int = 0) -> tuple[str, Job]:
-        path = await fake.calls.create("work", text="kept", RUNID="r", PHASE="RUN")
-        await fake.calls.executing(path)
-        output = fake.config.jobs_directory / id_of(path) / "out" / "result.txt"
-        output.write_text("gone soon")
-        fake.cluster.finish(id_of(path), exit_code)
-        before = await fake.calls.end(path)
-        assert [result.result_id for result in before.results] == ["result.txt"]
-        await fake.calls.post(f"{path}/destruction", DESTRUCTION=in_seconds(SOON))
-        await until_archived(fake, path)
-        return path, before
-
-    async def test_the_document_stays_without_results(self, fake: FakeService) -> None:
-        path, before = await self.archived(fake)
-        job = await fake.calls.job(path)
-        assert (job.phase, job.results, job.run_id) == (P.ARCHIVED, (), "r")
-        assert (job.parameters, job.start_time, job.end_time) == (
-            before.parameters,
-            before.start_time,
-            before.end_time,
-        )
-        assert job.destruction is not None
-        assert job.destruction > datetime.now(UTC) + timedelta(days=29)
-        assert await fake.calls.text(f"{path}/phase") == "ARCHIVED"
-        assert (await fake.calls.http.get(f"{path}/results/result.txt")).status_code == 404
-
-    async def test_it_is_listed_to_those_who_ask_for_archived_jobs_only(self, fake: FakeService) -> None:
-        path, _ = await self.archived(fake)
-        other = await fake.calls.create("work")
-        for query in ((), {"LAST": "9"}, {"PHASE": "COMPLETED"}):
-            assert id_of(path) not in [ref.job_id for ref in await fake.calls.jobs("work", query)]
-        (listed,) = await fake.calls.jobs("work", {"PHASE": "ARCHIVED"})
-        assert (listed.job_id, listed.phase) == (id_of(path), P.ARCHIVED)
-        both = await fake.calls.jobs("", [("PHASE", "ARCHIVED"), ("PHASE", "PENDING"), ("LAST", "9")])
-        assert [ref.job_id for ref in both] == [id_of(other), id_of(path)]
-
-    async def test_why_it_failed_is_still_told_but_not_in_detail(self, fake: FakeService) -> None:
-        path, before = await self.archived(fake, exit_code=3)
-        job = await fake.calls.job(path)
-        assert job.error is not None
-        assert before.error is not None
-        assert (job.error.message, job.error.has_detail) == (before.error.message, False)
-        assert (await fake.calls.http.get(f"{path}/error")).status_code == 404
-
-    async def test_nothing_about_it_can_be_changed_but_that_it_is_there(self, fake: FakeService) -> None:
-        path, _ = await self.archived(fake)
-        before = await fake.calls.job(path, WAIT="30")
-        for part, form in [
-            ("phase", {"PHASE": "RUN"}),
-            ("destruction", {"DESTRUCTION": "2199-01-01"}),
-            ("executionduration", {"EXECUTIONDURATION": "5"}),
-            ("parameters", {"text": "new"}),
-        ]:
-            answer = await fake.calls.post(f"{path}/{part}", form)
-            assert answer.status_code == 403
-            assert "ARCHIVED" in answer.text
-        assert (await fake.calls.post(f"{path}/phase", PHASE="ABORT")).status_code == 303
-        assert await fake.calls.job(path) == before
-        assert (await fake.calls.http.delete(path)).status_code == 303
-        assert (await fake.calls.http.get(path)).status_code == 404
-        assert await fake.calls.jobs("work", {"PHASE": "ARCHIVED"}) == ()
-        await until_forgotten(fake, path)
-
-    async def test_it_is_forgotten_when_the_retention_is_over(self, tmp_path: Path) -> None:
-        for retention in (timedelta(0), timedelta(seconds=1)):
-            async with fake_service(tmp_path, archive_retention=retention) as fake:
-                path = await fake.calls.create("work", DESTRUCTION=in_seconds(SOON))
-                await until_forgotten(fake, path)
-
-    async def test_a_crash_before_its_folder_was_removed_is_made_up_for(self, tmp_path: Path) -> None:
-        cluster = FakeCluster()
-        async with fake_service(tmp_path, cluster=cluster) as fake:
-            path = await create_running(fake)
-            await fake.context.store.abort(id_of(path), P.EXECUTING, end_time=now())
-            last = now() + timedelta(days=1)
-            assert await fake.context.store.archive(id_of(path), P.ABORTED, until=last)
-            assert (fake.config.jobs_directory / id_of(path)).exists()
-        async with fake_service(tmp_path, cluster=cluster) as fake:
-            assert (await until_archived(fake, path)).results == ()
-            assert cluster.status(id_of(path)).state is ExecutorState.CANCELLED
-
-    async def test_a_deletion_meanwhile_wins(self, fake: FakeService) -> None:
-        path = await fake.calls.create("work")
-        await fake.calls.http.delete(path)
-        last = now() + timedelta(days=1)
-        assert await fake.context.store.archive(id_of(path), P.ABORTED, until=last) is None
-        await until_forgotten(fake, path)
 
 
 class TestStop:
