@@ -33,7 +33,7 @@ def _rules(root: etree._Element) -> list[str]:
     found = []
     is_versioned = root.tag in {f"{UWS}job", f"{UWS}jobs"}
     if root.get("version") != ("1.1" if is_versioned else None):
-        found.append(f"version {root.get('version')!r} of {root.tag}")
+        found.append(f"version {root.get('version')!r} of {root.tag!r}")
     if not {"xlink", "xsi"} <= set(root.nsmap):
         found.append("xlink and xsi are not declared on the root")
     found += [

@@ -138,7 +138,7 @@ class Store:
         self, job_id: str, old: ExecutionPhase, *, start_time: datetime | None, native_id: str | None
     ) -> StoredJob | None:
         """Note that the command runs; None if the job is not in phase ``old``."""
-        values = {"start_time": start_time, "native_id": native_id}
+        values: dict[str, Any] = {"start_time": start_time, "native_id": native_id}
         return await self._change_phase(job_id, old, ExecutionPhase.EXECUTING, **values)
 
     async def lose_sight(self, job_id: str, old: ExecutionPhase) -> StoredJob | None:
@@ -157,7 +157,7 @@ class Store:
 
     async def archive(self, job_id: str, old: ExecutionPhase, *, until: datetime) -> StoredJob | None:
         """Keep only the record of a job, until some time; None if it is not in phase ``old``, or hidden."""
-        values = {"destroyed": True, "destruction": until}
+        values: dict[str, Any] = {"destroyed": True, "destruction": until}
         return await self._change_phase(job_id, old, ExecutionPhase.ARCHIVED, statement=_ARCHIVE, **values)
 
     # Other changes
@@ -231,9 +231,9 @@ class Store:
 
     async def list_jobs(self, wanted: JobFilter) -> Sequence[ListedJob]:
         """List jobs; newest first if ``wanted.last`` is given, else oldest first."""
-        is_shown = jobs.c.destroyed.is_(False)
+        is_shown: sa.ColumnElement[bool] = jobs.c.destroyed.is_(False)
         if ExecutionPhase.ARCHIVED in wanted.phases:
-            is_shown |= _IS_TOLD_OF
+            is_shown = is_shown | _IS_TOLD_OF
         conditions: list[sa.ColumnElement[bool]] = [is_shown]
         if wanted.payload is not None:
             conditions.append(jobs.c.payload == wanted.payload)
