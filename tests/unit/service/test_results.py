@@ -31,10 +31,10 @@ def result(path: str) -> StoredResult:
 
 
 def read(folder: JobFolder, path: str) -> bytes:
-    file, size = folder.open_result(result(path))
+    file, version = folder.open_result(result(path))
     with file:
         content = file.read()
-    assert len(content) == size
+    assert len(content) == version.size
     return content
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -210,10 +211,10 @@ async def list_results(request: Request, payload: str, job_id: str) -> Response:
     return xml_response(results_to_xml(stored.job.results, job_url=_job_url(request, payload, job_id)))
 
 
-@router.get(_JOB + "/results/{result_id}", summary="A result")
+@router.get(_JOB + "/results/{result_id}", summary="A result, or a range of its bytes")
 async def read_result(request: Request, payload: str, job_id: str, result_id: str) -> Response:
-    file, size, media_type = await _context(request).jobs.open_result(payload, job_id, result_id)
-    return FileResponse(file, size=size, media_type=media_type)
+    file, version, media_type = await _context(request).jobs.open_result(payload, job_id, result_id)
+    return FileResponse(file, version=version, media_type=media_type, headers=request.headers)
 
 
 @router.get(_JOB + "/parameters", summary="The parameters")
@@ -247,3 +248,13 @@ async def set_parameter(request: Request, payload: str, job_id: str, name: str) 
         raise UsageError(f"{name[:80]}: the value is not UTF-8: {error}") from error
     await context.jobs.set_parameters(payload, job_id, ((name, value),))
     return see_other(_job_url(request, payload, job_id))
+
+
+def _add_heads() -> None:
+    """Let everything that can be read be asked for its headers alone; the HTTP server leaves out the body."""
+    for route in list(router.routes):
+        if isinstance(route, APIRoute) and "GET" in route.methods:
+            router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
+
+
+_add_heads()

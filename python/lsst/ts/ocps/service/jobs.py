@@ -14,6 +14,7 @@ from lsst.ts.ocps.uws.jobs import Job, Parameter
 from lsst.ts.ocps.uws.phases import WAITABLE, ExecutionPhase
 from lsst.ts.ocps.uws.progress import Progress
 
+from .conditional import Version
 from .controls import (
     CONTROLS,
     Waiting,
@@ -262,13 +263,13 @@ class JobService:
         tail = await asyncio.to_thread(self._folder(stored).read_stderr_tail)
         return f"Error: {stored.job.error.message}\n" + (f"\n{tail}" if tail else "")
 
-    async def open_result(self, payload: str, job_id: str, result_id: str) -> tuple[IO[bytes], int, str]:
+    async def open_result(self, payload: str, job_id: str, result_id: str) -> tuple[IO[bytes], Version, str]:
         """Open a result for reading; the caller closes it.
 
         Returns
         -------
         tuple
-            The file, its size (byte) and its media type.
+            The file, its version and its media type.
 
         Raises
         ------
@@ -278,8 +279,8 @@ class JobService:
         stored = await self.get(payload, job_id)
         for result in stored.files:
             if result.result_id == result_id:
-                file, size = await asyncio.to_thread(self._folder(stored).open_result, result)
-                return file, size, result.mime_type
+                file, version = await asyncio.to_thread(self._folder(stored).open_result, result)
+                return file, version, result.mime_type
         raise NotFoundError(f"job {job_id} has no result {result_id[:80]!r}")
 
     def _folder(self, stored: StoredJob) -> JobFolder:

@@ -1,11 +1,14 @@
 """Answers: documents, texts, redirects and files."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import IO
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
+
+from .conditional import Version, choose
 
 __all__ = ["FileResponse", "see_other", "text_response", "xml_response"]
 
@@ -39,23 +42,38 @@ def see_other(url: str, document: bytes | None = None) -> Response:
 
 
 class FileResponse(Response):
-    """Answer with an open file, which is closed afterwards.
+    """Answer with an open file, or a part of it, or that it is known; the file is closed afterwards.
 
     Parameters
     ----------
     file
-        What to send, from its beginning.
-    size
-        How much of it (byte); a file that becomes shorter while it is sent breaks the connection.
+        What to send; a file that becomes shorter while it is sent breaks the connection.
+    version
+        Its size, and what tells it from other versions.
     media_type
         Its media type.
+    headers
+        Those of the request.
     """
 
-    def __init__(self, file: IO[bytes], *, size: int, media_type: str) -> None:
-        super().__init__(media_type=media_type)
+    def __init__(
+        self, file: IO[bytes], *, version: Version, media_type: str, headers: Mapping[str, str]
+    ) -> None:
+        choice = choose(headers, version)
+        super().__init__(status_code=choice.status, media_type=media_type)
         self._file = file
-        self._size = size
-        self.headers["Content-Length"] = str(size)
+        self._start = choice.start
+        self._length = choice.length
+        self.headers.update(version.headers)
+        if choice.status == 304:
+            del self.headers["Content-Length"], self.headers["Content-Type"]
+        else:
+            self.headers["Content-Length"] = str(choice.length)
+        if choice.status == 206:
+            end = choice.start + choice.length - 1
+            self.headers["Content-Range"] = f"bytes {choice.start}-{end}/{version.size}"
+        elif choice.status == 416:
+            self.headers["Content-Range"] = f"bytes */{version.size}"
         # Results come from programs; a browser must not run them with the rights of this site.
         self.headers["X-Content-Type-Options"] = "nosniff"
         self.headers["Content-Security-Policy"] = "sandbox"
@@ -66,9 +84,11 @@ class FileResponse(Response):
             await send(
                 {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             )
-            left = self._size
+            left = 0 if scope["method"] == "HEAD" else self._length
+            if left and self._start:
+                await asyncio.to_thread(self._file.seek, self._start)
             while True:
-                chunk = await asyncio.to_thread(self._file.read, min(left, _CHUNK))
+                chunk = await asyncio.to_thread(self._file.read, min(left, _CHUNK)) if left else b""
                 left -= len(chunk)
                 more = left > 0 and bool(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})

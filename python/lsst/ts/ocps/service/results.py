@@ -19,6 +19,7 @@ from typing import IO
 
 from lsst.ts.ocps.uws.progress import Progress
 
+from .conditional import Version
 from .errors import NotFoundError
 from .schema import StoredResult
 
@@ -89,8 +90,8 @@ class JobFolder:
             results[result_id] = StoredResult(result_id, path, size, mime_type(path))
         return tuple(results.values())
 
-    def open_result(self, result: StoredResult) -> tuple[IO[bytes], int]:
-        """Open an output; the file and its size now (byte).
+    def open_result(self, result: StoredResult) -> tuple[IO[bytes], Version]:
+        """Open an output; the file and its version now.
 
         Raises
         ------
@@ -98,7 +99,10 @@ class JobFolder:
             If it is not there any more, or is not a regular file in the output folder.
         """
         file = self._open(PurePosixPath(self.outputs, result.path))
-        return file, os.fstat(file.fileno()).st_size
+        status = os.fstat(file.fileno())
+        # The inode tells a file from one that was moved to its place.
+        mark = f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+        return file, Version(status.st_size, status.st_mtime, mark)
 
     def read_progress(self) -> Progress | None:
         """What the job says of its progress; None if nothing, or nothing that makes sense."""
