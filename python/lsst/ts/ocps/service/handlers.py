@@ -253,7 +253,7 @@ async def set_parameter(request: Request, payload: str, job_id: str, name: str) 
 def _add_heads() -> None:
     """Let everything that can be read be asked for its headers alone; the HTTP server leaves out the body."""
     for route in list(router.routes):
-        if isinstance(route, APIRoute) and "GET" in route.methods:
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
             router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
 
 
