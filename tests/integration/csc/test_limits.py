@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import math
-from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from lsst.ts.ocps.csc.records import RunRecord
 from lsst.ts.ocps.csc.runs import CreateIntended, observe
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import SalRetCode, State
+from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.csc import CscBench, Spy, eventually, final_ack
 from support.http_server import status
 from support.runs import make_run
@@ -81,11 +81,7 @@ async def test_mode_asynchronous_is_a_queue_of_bounded_length(csc_bench: CscBenc
         assert text in acks[3].result
         await spy.wait_for("job_phase", 4)
         assert csc_bench.service.calls["start"] == 1
-        calls = csc_bench.service.calls
-        for count in (1, 2, 3):
-            # The next one in the line runs when its turn has come.
-            await eventually(partial(lambda expected: calls["start"] == expected, count))
-            await remote.cmd_abort_job.set_start(job_id=str(count), timeout=20)
+        await end_one_after_another(csc_bench, remote, 3)
         assert [(await final_ack(remote, "run", ack)).ack for ack in acks[:3]] == [SalRetCode.CMD_ABORTED] * 3
 
 
@@ -101,15 +97,29 @@ async def test_the_limit_of_an_instance_holds_across_its_payloads(csc_bench: Csc
 
 async def test_execute_payload_never_rejects_for_load_by_default(csc_bench: CscBench) -> None:
     configure(csc_bench, mode="synchronous")
-    csc_bench.on_end(duration=0.3)
+    csc_bench.on_end(duration=math.inf)
     async with csc_bench.csc(), csc_bench.remote() as remote:
         acks = await asyncio.gather(*(send(remote, "execute", pipeline="p") for _ in range(3)))
         assert {ack.ack for ack in acks} == {IN_PROGRESS}
         # One at a time all the same; only execute may wait.
-        assert csc_bench.service.calls["start"] < 3
         assert (await start(remote)).ack == FAILED
+        await end_one_after_another(csc_bench, remote, 3)
         for ack in acks:
-            assert (await final_ack(remote, "execute", ack)).ack == SalRetCode.CMD_COMPLETE
+            assert (await final_ack(remote, "execute", ack)).ack == SalRetCode.CMD_ABORTED
+
+
+async def end_one_after_another(bench: CscBench, remote: Remote, count: int) -> None:
+    """Abort jobs; the next one in the line runs when its turn has come, and not before."""
+    service = bench.service
+
+    def find_running() -> list[str]:
+        return [job.job_id for job in service.jobs().values() if job.phase is ExecutionPhase.EXECUTING]
+
+    for number in range(1, count + 1):
+        await eventually(find_running)
+        (job_id,) = find_running()
+        assert service.calls["start"] == number
+        await remote.cmd_abort_job.set_start(job_id=job_id, timeout=20)
 
 
 async def test_execute_is_rejected_for_load_where_that_is_asked_for(csc_bench: CscBench) -> None:
