@@ -45,7 +45,7 @@ async def test_rule_1_the_first_ack_is_in_progress_with_job_id_and_expected_dura
         assert ack.timeout == 600
 
 
-async def test_rule_1_in_progress_is_repeated_before_it_runs_out(csc_bench: CscBench) -> None:
+async def test_rule_1_and_defect_18_in_progress_is_repeated_before_it_runs_out(csc_bench: CscBench) -> None:
     csc_bench.on_end(duration=1.5)
     async with csc_bench.csc(), csc_bench.remote() as remote:
         acks = [await start(remote, payload="short")]
@@ -287,7 +287,9 @@ async def test_rule_6_a_job_of_somebody_else_in_the_list_can_be_aborted(csc_benc
         assert remote.evt_job_result.nqueued == 0
 
 
-async def test_rule_6_a_job_that_waits_for_a_prerequisite_can_be_aborted(csc_bench: CscBench) -> None:
+async def test_rule_6_and_defect_19_a_job_that_waits_for_a_prerequisite_can_be_aborted(
+    csc_bench: CscBench,
+) -> None:
     csc_bench.on_end(duration=math.inf)
     async with csc_bench.csc(), csc_bench.remote() as remote:
         await start(remote)
@@ -325,7 +327,9 @@ async def test_detached_commands_are_complete_when_the_job_is_accepted(csc_bench
         assert json.loads(result.result)["runId"] == told["run_id"]
 
 
-async def test_prerequisites_have_ended_before_a_job_starts_well_or_badly(csc_bench: CscBench) -> None:
+async def test_defect_19_prerequisites_have_ended_before_a_job_starts_well_or_badly(
+    csc_bench: CscBench,
+) -> None:
     csc_bench.on_end(P.ERROR, duration=0.4)
     async with csc_bench.csc(), csc_bench.remote() as remote:
         spy = Spy(remote)

@@ -62,7 +62,9 @@ TROUBLES: dict[str, tuple[Callable[[AnyServer], Behaviour], str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_back_end_that_takes_2_s_for_each_answer(served_bench: ServedBench, kind: str) -> None:
+async def test_defect_02_a_back_end_that_takes_2_s_for_each_answer(
+    served_bench: ServedBench, kind: str
+) -> None:
     async with served_bench.serve(kind) as server, served_bench.running() as served:
         server.delay = 2.0
         sending = asyncio.create_task(served.sleep())
@@ -108,7 +110,7 @@ async def test_a_back_end_that_is_down_for_a_while(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_required_back_end_that_is_down_for_longer_than_fault_after(
+async def test_defect_21_a_required_back_end_that_is_down_for_longer_than_fault_after(
     served_bench: ServedBench, kind: str
 ) -> None:
     async with served_bench.serve(kind) as server:
@@ -130,7 +132,7 @@ async def test_a_required_back_end_that_is_down_for_longer_than_fault_after(
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 @pytest.mark.parametrize("kind", KINDS)
-async def test_bad_answers_while_a_job_runs(
+async def test_defect_03_bad_answers_while_a_job_runs(
     served_bench: ServedBench, kind: str, trouble: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     make, words = TROUBLES[trouble]
@@ -153,7 +155,7 @@ async def test_bad_answers_while_a_job_runs(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_an_unknown_phase_is_told_and_is_no_end(served_bench: ServedBench, kind: str) -> None:
+async def test_defect_20_an_unknown_phase_is_told_and_is_no_end(served_bench: ServedBench, kind: str) -> None:
     async with served_bench.serve(kind) as server, served_bench.running() as served:
         ack = await served.sleep(duration=3)
         await eventually(lambda: "EXECUTING" in served.spy.phases())
@@ -180,7 +182,7 @@ async def test_an_unknown_phase_is_told_and_is_no_end(served_bench: ServedBench,
         (redirect("/sso/login?next=/"), "redirected to a login page"),
     ],
 )
-async def test_bad_answers_at_submit(
+async def test_defect_25_bad_answers_at_submit_are_told_in_words(
     served_bench: ServedBench, kind: str, behaviour: Behaviour, words: str
 ) -> None:
     async with served_bench.serve(kind) as server, served_bench.running() as served:

@@ -50,7 +50,7 @@ async def unfinished(csc: OcpsCsc) -> list[RunRecord]:
 
 
 @pytest.mark.parametrize("state", [State.STANDBY, State.DISABLED, State.ENABLED])
-async def test_a_run_of_an_earlier_life_is_followed_and_reported_in_every_state(
+async def test_defect_04_a_run_of_an_earlier_life_is_followed_and_reported_in_every_state(
     csc_bench: CscBench, state: State
 ) -> None:
     csc_bench.on_end(duration=1.0)

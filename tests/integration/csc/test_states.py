@@ -139,7 +139,7 @@ async def test_a_new_configuration_does_not_touch_a_run_that_is_under_way(csc_be
         assert url.startswith("http://fake.invalid")
 
 
-async def test_enable_is_refused_while_a_required_back_end_is_away(csc_bench: CscBench) -> None:
+async def test_defect_21_enable_is_refused_while_a_required_back_end_is_away(csc_bench: CscBench) -> None:
     async with csc_bench.csc(State.DISABLED) as csc, csc_bench.remote() as remote:
         csc_bench.service.is_available = False
         text = await refused(remote.cmd_enable)

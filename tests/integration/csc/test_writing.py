@@ -12,7 +12,7 @@ from lsst.ts.ocps.csc.texts import MAX_STRING_BYTES
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import AckError, ExpectedError, SalRetCode, State
 from lsst.ts.ocps.uws.phases import ExecutionPhase
-from support.csc import TIMEOUT, CscBench, Spy, eventually, final_ack, write_configuration
+from support.csc import TIMEOUT, CscBench, Spy, eventually, final_ack
 
 pytestmark = pytest.mark.asyncio
 P = ExecutionPhase
@@ -107,14 +107,6 @@ async def test_limits_are_none_by_default(csc_bench: CscBench) -> None:
         assert {ack.ack for ack in acks} == {SalRetCode.CMD_INPROGRESS}
         await eventually(lambda: {record.phase for record in csc.context.tracker.active} == {P.EXECUTING})
         assert len(csc.context.tracker.active) == 16
-
-
-async def test_rule_4_execute_reports_failure_where_the_site_wants_it(csc_bench: CscBench) -> None:
-    write_configuration(csc_bench.config_dir.parents[1], execute_reports_failure=True)
-    csc_bench.on_end(P.ERROR, error="no flats")
-    async with csc_bench.csc(), csc_bench.remote() as remote:
-        final = await final_ack(remote, "execute", await start(remote, "execute"))
-        assert (final.ack, final.result) == (SalRetCode.CMD_FAILED, "Failed: no flats")
 
 
 async def test_a_detached_command_gets_no_second_acknowledgement(csc_bench: CscBench) -> None:
