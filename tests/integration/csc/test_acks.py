@@ -12,7 +12,7 @@ from lsst.ts.ocps.client.errors import BackendUnavailableError, RequestRefusedEr
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import AckError, SalRetCode
 from lsst.ts.ocps.uws.phases import ExecutionPhase
-from support.csc import TIMEOUT, CscBench, Spy, final_ack
+from support.csc import TIMEOUT, CscBench, Spy, final_ack, write_configuration
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.every_broker]
 P = ExecutionPhase
@@ -187,6 +187,7 @@ async def test_rule_5_a_wrong_command_gets_one_failed_that_names_every_problem_a
 
 
 async def test_rule_5_a_back_end_that_is_down_is_one_failed_that_names_it(csc_bench: CscBench) -> None:
+    write_configuration(csc_bench.config_dir.parents[1], create_timeout=0.3)
     async with csc_bench.csc() as csc, csc_bench.remote() as remote:
         csc_bench.service.is_available = False
         ack = await start(remote)

@@ -17,7 +17,7 @@ from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import AckError, SalRetCode, State
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.calibration_client import CONFIG, DATA_QUERY, PIPELINE, CalibrationClient
-from support.csc import TIMEOUT, CscBench, eventually, final_ack
+from support.csc import TIMEOUT, CscBench, eventually, final_ack, write_configuration
 from support.golden import load_golden
 
 pytestmark = pytest.mark.asyncio
@@ -78,6 +78,7 @@ async def test_the_first_ack_of_any_kind_is_in_progress_with_a_job_id_and_nothin
 async def test_a_failure_before_the_job_id_is_one_failed_ack(
     csc_bench: CscBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write_configuration(csc_bench.config_dir.parents[1], create_timeout=0.3)
     async with csc_bench.csc() as csc, csc_bench.remote() as remote:
         spy = AckSpy(csc, monkeypatch)
         csc_bench.service.is_available = False

@@ -89,7 +89,7 @@ async def vault(
     async with bench.serve(kind) as server:
         credentials = {"kind": "bearer", "file": str(token)}
         backend = {"kind": kind, "url": url_of(server), "credentials": credentials, "required": True}
-        bench.configure(kind, url_of(server))
+        bench.configure(kind, url_of(server), create_timeout=0.5)
         config = bench.config_dir / "_init.yaml"
         config.write_text(
             yaml.safe_dump(yaml.safe_load(config.read_text()) | {"backends": {"served": backend}})
@@ -157,7 +157,7 @@ async def test_secrets_that_a_server_quotes_when_it_refuses_are_written_nowhere(
     served_bench: ServedBench, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    served_bench.be_patient(create=0.3, lookup=0.3)
+    served_bench.be_patient(lookup=0.3)
     async with vault(served_bench, kind, tmp_path) as (served, server):
         server.habit = quote_all
         ack = await run_vault(served, key=PARAMETER)
