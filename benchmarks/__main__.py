@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support.stack import BROKERS, ProcessStack, run_stack
+from support.stack import BROKERS, PAYLOADS, ProcessStack, run_stack
 
 from .measures import Figures, describe_machine, measure_all
 from .report import write_report
@@ -14,8 +14,6 @@ from .sal_measures import measure_memory, measure_sal
 
 SHORT_SOAK = 30.0
 """How long the memory is watched when nobody asks for longer (s)."""
-
-PAYLOADS = Path(__file__).parents[1] / "tests" / "data" / "payloads"
 
 
 async def measure(stack: ProcessStack, folder: Path, options: argparse.Namespace) -> list[Figures]:

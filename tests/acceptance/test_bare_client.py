@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from lsst.ts.ocps.salobj import Domain, Remote, SalRetCode, State, set_summary_state
-from support.stack import BROKERS, ProcessStack, run_stack
+from support.stack import BROKERS, PAYLOADS, ProcessStack, run_stack
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("stack")]
 
-PAYLOADS = Path(__file__).parents[1] / "data" / "payloads"
 CLIENT = Path(__file__).parents[1] / "support" / "bare_client.py"
 TIMEOUT = 60.0
 

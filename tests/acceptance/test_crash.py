@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lsst.ts.ocps.csc.enums import FaultCode
 from lsst.ts.ocps.salobj import Domain, Remote, SalRetCode
 from support.crash import TIMEOUT, CrashBench, send_nap
 from support.run_dying_csc import DeathStep
@@ -95,3 +96,41 @@ async def test_sigkill_of_the_service_while_one_job_executes_and_one_is_pending(
             await crash_bench.check_run(first)
         if "csc" in victims:
             crash_bench.stack.kill_csc()
+
+
+@pytest.mark.parametrize("crash_bench", [ON_KAFKA], indirect=True)
+async def test_sigkill_of_csc_service_and_broker_at_once(crash_bench: CrashBench) -> None:
+    async with Domain() as domain, Remote(domain, "OCPS", 1) as remote:
+        await crash_bench.ensure_csc(remote)
+        executing = await send_nap(remote, 3)
+        job_id = json.loads(executing.result)["job_id"]
+        pending = await send_nap(remote, 0, prereq_jobs=job_id)
+        await wait_for_phase(remote, job_id, "EXECUTING")
+        crash_bench.stack.kill_csc()
+        crash_bench.stack.kill_service()
+        await asyncio.to_thread(crash_bench.stack.kill_broker)
+        await asyncio.to_thread(crash_bench.stack.restart_broker)
+        await asyncio.to_thread(crash_bench.stack.restart_service)
+        await crash_bench.start_csc(remote)
+        for first in (executing, pending):
+            assert (await final_ack_of(remote, first)).ack == SalRetCode.CMD_COMPLETE
+            await crash_bench.check_run(first)
+
+
+async def test_a_full_disk_is_fault_3_and_what_is_known_is_reported_once(crash_bench: CrashBench) -> None:
+    async with Domain() as domain, Remote(domain, "OCPS", 1) as remote:
+        await crash_bench.ensure_csc(remote)
+        known = await send_nap(remote, 2)
+        remote.evt_errorCode.flush()
+        with crash_bench.full_disk():
+            refused = await send_nap(remote, 0)
+            assert refused.ack == SalRetCode.CMD_FAILED
+            assert str(crash_bench.stack.ledger) in refused.result
+            code = await remote.evt_errorCode.next(flush=False, timeout=TIMEOUT)
+            assert code.errorCode == FaultCode.LEDGER_UNUSABLE
+            assert str(crash_bench.stack.ledger) in code.errorReport
+            assert (await final_ack_of(remote, known)).ack == SalRetCode.CMD_COMPLETE
+        assert await asyncio.to_thread(crash_bench.stack.stop_csc) == 0
+        await crash_bench.start_csc(remote)
+        await crash_bench.check_run(known)
+        await crash_bench.check_no_run(refused)

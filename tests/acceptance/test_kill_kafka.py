@@ -10,7 +10,7 @@ import pytest
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.salobj import Domain, Remote, SalRetCode, State, set_summary_state
 from support.sal_log import read_samples
-from support.stack import BROKERS, ProcessStack, run_stack
+from support.stack import BROKERS, PAYLOADS, ProcessStack, run_stack
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -19,7 +19,6 @@ pytestmark = [
     pytest.mark.xdist_group("stack"),
 ]
 
-PAYLOADS = Path(__file__).parents[1] / "data" / "payloads"
 TIMEOUT = 90.0
 
 

@@ -4,9 +4,12 @@ import json
 import sqlite3
 import sys
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from lsst.ts.ocps.client.registry import open_backend
 from lsst.ts.ocps.client.settings import UwsSettings
@@ -53,6 +56,7 @@ class CrashBench:
 
     def __init__(self, stack: ProcessStack, folder: Path) -> None:
         self.stack = stack
+        self._csc: psutil.Process | None = None
         self._step_file = folder / "step"
 
     # Life and death of the CSC
@@ -67,13 +71,24 @@ class CrashBench:
         """Start the CSC, and wait until it is ENABLED; it dies of nothing."""
         self._step_file.unlink(missing_ok=True)
         program, states = str(Path(run_dying_csc.__file__)), remote.evt_summaryState
-        process = self.stack.start_csc(
+        self._csc = process = self.stack.start_csc(
             [sys.executable, program, str(self._step_file), "1", "--state", "enabled"]
         )
         while True:
             data = await states.next(flush=False, timeout=TIMEOUT)
             if data.private_origin == process.pid and data.summaryState == State.ENABLED:
                 return
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """The CSC cannot write to any file."""
+        assert self._csc is not None
+        unlimited = self._csc.rlimit(psutil.RLIMIT_FSIZE)
+        self._csc.rlimit(psutil.RLIMIT_FSIZE, (1, unlimited[1]))
+        try:
+            yield
+        finally:
+            self._csc.rlimit(psutil.RLIMIT_FSIZE, unlimited)
 
     def arm(self, step: DeathStep) -> None:
         """Have the CSC die when it gets to a step."""

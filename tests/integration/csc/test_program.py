@@ -77,6 +77,13 @@ def test_a_state_folder_that_is_not_there_is_one_clear_line(program: Program) ->
     assert "Traceback" not in program.log.read_text()
 
 
+def test_a_state_folder_that_cannot_be_written_is_one_clear_line(program: Program) -> None:
+    # No file can be made there, whoever tries.
+    program.environment["OCPS_STATE_DIR"] = "/sys"
+    assert "ledger lock /sys/ocps-1.lock cannot be written" in program.fail("1")
+    assert "Traceback" not in program.log.read_text()
+
+
 def test_a_registry_that_is_not_there_is_named(program: Program) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     program.environment["LSST_SCHEMA_REGISTRY_URL"] = url
