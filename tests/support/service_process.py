@@ -126,6 +126,11 @@ FAKE_PAYLOADS: dict[str, dict[str, Any]] = {
         "execution_duration": 100,
         "destruction": "PT1H",
     },
+    "quoted": {
+        "parameters": _object(),
+        "run": {"command": ["wait"], "executor": "fake"},
+        "expected_duration": 1000,
+    },
     "elsewhere": {"parameters": _object(), "api_server": {"command": "bin/pipetask.sh"}},
 }
 """Payloads that run nowhere."""

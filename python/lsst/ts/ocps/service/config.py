@@ -36,6 +36,9 @@ class ServiceConfig(BaseModel):
     max_wait: float = Field(default=50, gt=0, lt=60)
     """Longest answer to a WAIT request (s); proxies tend to give up after 60 s."""
 
+    max_sync: float = Field(default=50, gt=0)
+    """Longest time of a synchronous request (s); a job that takes longer is aborted."""
+
     max_request: ByteSize = Field(default=ByteSize(2**20), gt=0)
     """Largest body of a request (byte)."""
 

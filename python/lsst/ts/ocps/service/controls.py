@@ -24,6 +24,7 @@ __all__ = [
     "read_filter",
     "read_phase_request",
     "read_waiting",
+    "shift",
 ]
 
 CONTROLS = frozenset({"PHASE", "RUNID", "DESTRUCTION", "EXECUTIONDURATION", "ACTION", "WAIT"})
@@ -67,7 +68,7 @@ def read_controls(form: Form, definition: PayloadDefinition, *, created: datetim
     return JobControls(
         run=form.get("PHASE") is not None and read_phase_request(form, ("RUN",)) == "RUN",
         run_id=_read_run_id(form),
-        destruction=_optional_destruction(form) or _shift(created, definition.destruction),
+        destruction=_optional_destruction(form) or shift(created, definition.destruction),
         execution_duration=(
             definition.execution_duration
             if form.get("EXECUTIONDURATION") is None
@@ -184,7 +185,8 @@ def _integer(name: str, text: str) -> int:
     return int(text)
 
 
-def _shift(time: datetime, by: timedelta) -> datetime:
+def shift(time: datetime, by: timedelta) -> datetime:
+    """A later time; the last there is if that would be beyond it."""
     try:
         return time + by
     except OverflowError:

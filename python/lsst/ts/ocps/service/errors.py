@@ -10,7 +10,9 @@
         ├── WrongPhaseError            403  illegal in the phase the job is in (UWS 1.1 section 2.2.3)
         ├── NotFoundError              404  no such payload, job or part of a job
         ├── RequestTooLargeError       413
-        └── UnsupportedMediaError      415
+        ├── UnsupportedMediaError      415
+        ├── JobFailedError             422  the job of a synchronous request failed
+        └── UnavailableError           503  the same may succeed at another time
 
 Errors are told as text, ``UsageError: what is wrong`` (DALI 1.1 section 4.2, words of SODA 1.0 section 5).
 """
@@ -18,12 +20,14 @@ Errors are told as text, ``UsageError: what is wrong`` (DALI 1.1 section 4.2, wo
 from typing import ClassVar
 
 __all__ = [
+    "JobFailedError",
     "NotFoundError",
     "RequestError",
     "RequestTooLargeError",
     "ServiceError",
     "ServiceStartError",
     "StoreError",
+    "UnavailableError",
     "UnsupportedMediaError",
     "UsageError",
     "WrongPhaseError",
@@ -79,3 +83,17 @@ class UnsupportedMediaError(RequestError):
     """The body of the request is in no form that the service reads."""
 
     status = 415
+
+
+class JobFailedError(RequestError):
+    """The job that a synchronous request made has failed: no failure of the service."""
+
+    status = 422
+    code = "Error"
+
+
+class UnavailableError(RequestError):
+    """The request cannot be answered now; the same may succeed at another time."""
+
+    status = 503
+    code = "ServiceUnavailable"

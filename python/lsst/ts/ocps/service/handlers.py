@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lsst.ts.ocps.uws.documents import job_list_to_xml, job_to_xml, parameters_to_xml, results_to_xml
+from lsst.ts.ocps.uws.progress import Progress
 from lsst.ts.ocps.uws.times import format_time
 
 from .context import ProcessContext
@@ -19,6 +20,8 @@ from .controls import read_action, read_filter, read_waiting
 from .errors import NotFoundError, StoreError, UsageError
 from .forms import Form, read_body, read_form, read_query
 from .responses import FileResponse, see_other, text_response, xml_response
+from .schema import StoredJob
+from .sync import primary_result, run_at_once
 from .vosi import availability_to_xml, capabilities_to_xml, root_to_html
 
 __all__ = ["router"]
@@ -26,6 +29,7 @@ __all__ = ["router"]
 router = APIRouter(default_response_class=Response)
 
 _JOBS = "/{payload}/async"
+_SYNC = "/{payload}/sync"
 _JOB = "/{payload}/async/{job_id}"
 
 
@@ -42,6 +46,11 @@ def _root_url(request: Request) -> str:
 
 def _job_url(request: Request, payload: str, job_id: str) -> str:
     return f"{_root_url(request)}/{quote(payload)}/async/{quote(job_id)}"
+
+
+def _job_document(request: Request, stored: StoredJob, progress: Progress | None = None) -> bytes:
+    job = replace(stored.job, quote=_context(request).jobs.quote(stored))
+    return job_to_xml(job, job_url=_job_url(request, stored.payload, stored.job_id), progress=progress)
 
 
 async def _form(request: Request) -> Form:
@@ -92,7 +101,21 @@ async def list_jobs(request: Request, payload: str) -> Response:
 async def create_job(request: Request, payload: str) -> Response:
     stored = await _context(request).jobs.create(payload, await _form(request))
     url = _job_url(request, payload, stored.job_id)
-    return see_other(url, job_to_xml(stored.job, job_url=url))
+    return see_other(url, _job_document(request, stored))
+
+
+@router.get(_SYNC, summary="Run a job and be led to its result")
+@router.post(_SYNC, summary="Run a job and be led to its result", status_code=303)
+async def run_sync(request: Request, payload: str) -> Response:
+    context = _context(request)
+    form = await _form(request)
+    async with _disconnection(request) as left:
+        stored = await run_at_once(context.jobs, payload, form, max_time=context.config.max_sync, left=left)
+    result = primary_result(stored.files)
+    if result is None:
+        return Response(status_code=204)
+    url = _job_url(request, payload, stored.job_id)
+    return see_other(f"{url}/results/{quote(result.result_id, safe='')}")
 
 
 async def _list(request: Request, payload: str | None) -> Response:
@@ -119,7 +142,7 @@ async def read_job(request: Request, payload: str, job_id: str) -> Response:
     else:
         stored = await context.jobs.get(payload, job_id)
     progress = await context.jobs.read_progress(stored)
-    return xml_response(job_to_xml(stored.job, job_url=_job_url(request, payload, job_id), progress=progress))
+    return xml_response(_job_document(request, stored, progress))
 
 
 @router.delete(_JOB, summary="Destroy a job", status_code=303)
@@ -161,8 +184,7 @@ async def read_phase(request: Request, payload: str, job_id: str) -> Response:
 @router.post(_JOB + "/phase", summary="Run or abort a job (PHASE=RUN, PHASE=ABORT)", status_code=303)
 async def set_phase(request: Request, payload: str, job_id: str) -> Response:
     stored = await _context(request).jobs.set_phase(payload, job_id, await _form(request))
-    url = _job_url(request, payload, job_id)
-    return see_other(url, job_to_xml(stored.job, job_url=url))
+    return see_other(_job_url(request, payload, job_id), _job_document(request, stored))
 
 
 @router.get(_JOB + "/executionduration", summary="The limit of the execution time (s); 0 = unlimited")
@@ -191,7 +213,8 @@ async def set_destruction(request: Request, payload: str, job_id: str) -> Respon
 
 @router.get(_JOB + "/quote", summary="The expected time of completion, if known")
 async def read_quote(request: Request, payload: str, job_id: str) -> Response:
-    expected = (await _context(request).jobs.get(payload, job_id)).job.quote
+    jobs = _context(request).jobs
+    expected = jobs.quote(await jobs.get(payload, job_id))
     return text_response(format_time(expected) if expected else "")
 
 
@@ -251,9 +274,12 @@ async def set_parameter(request: Request, payload: str, job_id: str, name: str) 
 
 
 def _add_heads() -> None:
-    """Let everything that can be read be asked for its headers alone; the HTTP server leaves out the body."""
+    """Let everything that can be read be asked for its headers alone; the HTTP server leaves out the body.
+
+    What makes a job by GET is not merely read.
+    """
     for route in list(router.routes):
-        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()) and route.path != _SYNC:
             router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
 
 

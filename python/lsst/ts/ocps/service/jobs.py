@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ from .controls import (
     read_destruction,
     read_execution_duration,
     read_phase_request,
+    shift,
 )
 from .dispatch import Dispatcher
 from .errors import NotFoundError, UsageError, WrongPhaseError
@@ -89,8 +91,8 @@ class JobService:
             raise NotFoundError(f"no payload is called {payload[:80]!r}; there are: {names}")
         return definition
 
-    async def create(self, payload: str, form: Form) -> StoredJob:
-        """Create a job, PENDING or QUEUED as the form asks.
+    async def create(self, payload: str, form: Form, *, run: bool = False) -> StoredJob:
+        """Create a job, PENDING or QUEUED as the form or ``run`` asks.
 
         Raises
         ------
@@ -98,26 +100,27 @@ class JobService:
             If anything in the form is wrong; every problem with the parameters is listed.
         """
         definition = self.definition(payload)
-        run = definition.run
-        if run is None:
+        spec = definition.run
+        if spec is None:
             raise NotFoundError(f"payload {payload} is not run by this service")
         created = now()
         controls = read_controls(form, definition, created=created)
+        run = run or controls.run
         pairs = await _check_parameters(definition, form.without(CONTROLS))
         job = Job(
             job_id=self._ids.next(),
-            phase=ExecutionPhase.QUEUED if controls.run else ExecutionPhase.PENDING,
+            phase=ExecutionPhase.QUEUED if run else ExecutionPhase.PENDING,
             run_id=controls.run_id,
             creation_time=created,
             execution_duration=controls.execution_duration,
             destruction=controls.destruction,
             parameters=_parameters(pairs),
         )
-        stored = StoredJob(job, payload=payload, executor=run.executor, outputs=run.outputs)
+        stored = StoredJob(job, payload=payload, executor=spec.executor, outputs=spec.outputs)
         await self._store.add(stored)
         self._reaper.note_destruction(job.destruction)
         _log.info("created", job_id=job.job_id, run_id=job.run_id, payload=payload, phase=job.phase)
-        if controls.run:
+        if run:
             self._dispatcher.enqueue(stored)
         return stored
 
@@ -170,10 +173,7 @@ class JobService:
         request = read_phase_request(form, ("RUN", "ABORT"))
         stored = await self.get(payload, job_id)
         if request == "ABORT":
-            aborted = await self._dispatcher.abort(stored)
-            if aborted is None or aborted.is_hidden:
-                raise NotFoundError(f"job {job_id} has been destroyed meanwhile")
-            return aborted
+            return await self.abort(stored)
         if stored.phase in {ExecutionPhase.PENDING, ExecutionPhase.HELD}:
             queued = await self._store.queue(job_id, stored.phase)
             if queued is not None:
@@ -181,6 +181,28 @@ class JobService:
                 return queued
             stored = await self.get(payload, job_id)
         raise WrongPhaseError(f"PHASE=RUN: the job is {stored.phase}; only PENDING and HELD jobs can be run")
+
+    async def abort(self, stored: StoredJob) -> StoredJob:
+        """End a job; one that has ended stays as it is."""
+        aborted = await self._dispatcher.abort(stored)
+        if aborted is None or aborted.is_hidden:
+            raise NotFoundError(f"job {stored.job_id} has been destroyed meanwhile")
+        return aborted
+
+    def quote(self, stored: StoredJob) -> datetime | None:
+        """When a job is expected to be complete; None if nobody knows.
+
+        It is counted from the start, or from the creation as long as there is none. Only payloads that say
+        how long they usually take have a quote, and it is withdrawn when the time has come.
+        """
+        definition = self._definitions.get(stored.payload)
+        if stored.phase not in WAITABLE or definition is None:
+            return None
+        start = stored.job.start_time or stored.job.creation_time
+        if start is None or "expected_duration" not in definition.model_fields_set:
+            return None
+        expected = shift(start, timedelta(seconds=definition.expected_duration))
+        return expected if expected > now() else None
 
     async def set_execution_duration(self, payload: str, job_id: str, form: Form) -> StoredJob:
         """Set the limit of the execution time; that of the payload is never exceeded.

@@ -1,0 +1,78 @@
+"""Requests that are answered by the result of the job that they make (DALI 1.1 section 2.2)."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from lsst.ts.ocps.aio.deadline import Deadline
+from lsst.ts.ocps.uws.phases import FINAL, WAITABLE, ExecutionPhase
+
+from .controls import Waiting
+from .errors import JobFailedError, UnavailableError
+from .forms import Form
+from .jobs import JobService
+from .schema import StoredJob, StoredResult
+
+__all__ = ["primary_result", "run_at_once"]
+
+
+async def run_at_once(
+    jobs: JobService, payload: str, form: Form, *, max_time: float, left: asyncio.Future[None]
+) -> StoredJob:
+    """Create a job, run it, and wait for its end; it is a job like others, and listed.
+
+    Parameters
+    ----------
+    jobs
+        The jobs.
+    payload
+        Which payload.
+    form
+        As for the creation of a job.
+    max_time
+        Longest wait (s). A job that takes longer is aborted: nobody was told where it is.
+    left
+        Done when the client is no longer there; the job is aborted then too.
+
+    Returns
+    -------
+    StoredJob
+        The job, COMPLETED.
+
+    Raises
+    ------
+    UsageError
+        If anything in the form is wrong.
+    JobFailedError
+        If the job failed or was aborted.
+    UnavailableError
+        If it took too long, or failed for a reason that may pass.
+    """
+    stored = await jobs.create(payload, form, run=True)
+    deadline = Deadline(f"job {stored.job_id}", max_time)
+    while stored.phase in WAITABLE:
+        before = stored.phase
+        stored = await jobs.wait(payload, stored.job_id, Waiting(deadline.left(), before), left=left)
+        if stored.phase is before:
+            break
+    if stored.phase not in FINAL:
+        reason = f"job {stored.job_id} is {stored.phase}"
+        if deadline.expired or left.done():
+            stored = await jobs.abort(stored)
+            reason = f"job {stored.job_id} took longer than {max_time:g} s and was aborted"
+        # Otherwise the service is stopping, or the executor has put the job aside: it goes on without us.
+        if stored.phase is not ExecutionPhase.COMPLETED:
+            raise UnavailableError(f"{reason}; for long jobs there is the list {payload}/async")
+    if stored.phase is ExecutionPhase.COMPLETED:
+        return stored
+    error = stored.job.error
+    message = error.message if error else f"it is {stored.phase}"
+    kind = UnavailableError if error and error.is_transient else JobFailedError
+    raise kind(f"{message} (job {stored.job_id})")
+
+
+def primary_result(files: Iterable[StoredResult]) -> StoredResult | None:
+    """The result that answers a synchronous request: ``result``, with any suffix, or else the first."""
+    listed = list(files)
+    named = [file for file in listed if PurePosixPath(file.path).name.partition(".")[0] == "result"]
+    return next(iter(named or listed), None)
