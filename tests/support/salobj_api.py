@@ -89,6 +89,12 @@ MEMBERS: Mapping[str, frozenset[str]] = {
     "read topic": frozenset(_READ),
     "sent command": frozenset(_TOPIC | {"set", "start", "set_start", "next_ackcmd", "data"}),
     "AckError": frozenset({"ackcmd", "args"}),
+    "AsyncS3Bucket": frozenset(
+        {
+            *("name", "profile", "service_resource", "bucket", "mock", "stop_mock", "make_bucket_name"),
+            *("make_key", "upload", "download", "exists", "size"),
+        }
+    ),
 }
 """Attributes and methods by kind of object. Topics (``cmd_x``, ``evt_x``, ``tel_x``) are attributes too."""
 
@@ -104,6 +110,10 @@ KEYWORDS: Mapping[str, frozenset[str]] = {
             *("override", "simulation_mode", "extra_commands", "discard_out_of_order_telemetry"),
             "discard_out_of_order_events",
         }
+    ),
+    "AsyncS3Bucket.__init__": frozenset({"name", "create", "profile", "domock"}),
+    "AsyncS3Bucket.make_key": frozenset(
+        {"salname", "salindexname", "generator", "date", "other", "stem", "suffix"}
     ),
     "ConfigurableCsc.amain": frozenset({"index"}),
     "ConfigurableCsc.fault": frozenset({"code", "report", "traceback"}),

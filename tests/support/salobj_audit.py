@@ -22,7 +22,8 @@ AUDITED = ("csc", "observer", "cli", "sandbox")
 Use = tuple[str, str]
 """Kind of object, and its attribute, or ``method(keyword=)``."""
 
-_CLASSES = ("ConfigurableCsc", "Controller", "CscCommander", "Remote", "Domain", "SalInfo", "AckError")
+_SAL_CLASSES = ("ConfigurableCsc", "Controller", "CscCommander", "Remote", "Domain", "SalInfo", "AckError")
+_CLASSES = (*_SAL_CLASSES, "AsyncS3Bucket")
 _ATTRIBUTE_KINDS = {"salinfo": "SalInfo", "domain": "Domain", "remote": "Remote"}
 _WRITERS = {"ConfigurableCsc", "Controller"}
 _TOPICS_OF = {**dict.fromkeys(_WRITERS, "topic of a controller"), "Remote": "topic of a remote"}

@@ -27,7 +27,7 @@ KEYS = {
     "endTime",
     "executionDuration",
 }
-KEYS |= {"errorSummary", "results", "parameters", "value", "metrics"}
+KEYS |= {"errorSummary", "results", "parameters", "value", "metrics", "deposit"}
 
 
 def document_of(record: RunRecord, results: RunResults | None = None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from .errors import BackendError, BackendFailedError, JobNotFoundError, RequestR
 from .json_jobs import JOB_ID, JsonJobError, parse_job, parse_job_list, parse_json, parse_results
 from .settings import ApiServerSettings
 from .shell_environment import build_environment, escape_yaml, find_problems
+from .streaming import Receiver, Sink
 from .tls import Tls
 from .transport import HttpTransport
 
@@ -165,7 +166,28 @@ class ApiServerBackend(Backend):
     @override
     async def fetch(self, job_url: str, result_id: str, url: str | None, *, max_bytes: int) -> bytes:
         """Read a small result; its number is taken from a list read just before, whatever ``url`` says."""
-        job_id, deadline = self._job_id(job_url), self._deadline(f"reading result {result_id}")
+        deadline = self._deadline(f"reading result {result_id}")
+        answer = await self._read_result(job_url, result_id, deadline, max_bytes)
+        return self._http.redact_bytes(answer.content)
+
+    @override
+    async def download(
+        self,
+        job_url: str,
+        result_id: str,
+        url: str | None,
+        *,
+        receive: Receiver,
+        max_bytes: int,
+        seconds: float,
+    ) -> None:
+        deadline = Deadline(f"reading result {result_id}", seconds)
+        _ = await self._read_result(job_url, result_id, deadline, max_bytes, Sink(receive, max_bytes))
+
+    async def _read_result(
+        self, job_url: str, result_id: str, deadline: Deadline, max_bytes: int, sink: Sink | None = None
+    ) -> Answer:
+        job_id = self._job_id(job_url)
         answer = await self._get(f"{self._jobs_url}/{job_id}/results", deadline)
         results = await self._parse(
             answer,
@@ -175,12 +197,13 @@ class ApiServerBackend(Backend):
         place = next((result.url for result in results if result.result_id == result_id), None)
         if place is None:
             raise RequestRefusedError(self.name, f"job {job_id} has no result {result_id!r}")
-        answer = await self._http.get(place, deadline=deadline, max_bytes=max_bytes)
+        limit = max_bytes if sink is None else None
+        answer = await self._http.get(place, deadline=deadline, max_bytes=limit, sink=sink)
         self._check(answer, missing=RequestRefusedError)
         if not answer.is_complete:
             text = f"the result is larger than {max_bytes} bytes"
             raise self._http.error(RequestRefusedError, answer, text)
-        return self._http.redact_bytes(answer.content)
+        return answer
 
     @override
     async def probe(self) -> BackendInfo:

@@ -1,5 +1,6 @@
 """The seam between the CSC and a service that runs jobs."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,9 @@ from typing import ClassVar
 
 from lsst.ts.ocps.uws.jobs import Job, JobRef
 from lsst.ts.ocps.uws.phases import ExecutionPhase
+
+from .errors import BackendUnavailableError
+from .streaming import Receiver
 
 __all__ = ["Backend", "BackendInfo", "CreatedJob", "ShellJob", "Submission"]
 
@@ -32,6 +36,9 @@ class ShellJob:
 
     json_lists: frozenset[str] = frozenset()
     """Parameters that are lists of numbers and the like."""
+
+
+_MAX_WHOLE = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +179,39 @@ class Backend(ABC):
         max_bytes
             Larger results are refused with `RequestRefusedError` before they are read whole.
         """
+
+    async def download(
+        self,
+        job_url: str,
+        result_id: str,
+        url: str | None,
+        *,
+        receive: Receiver,
+        max_bytes: int,
+        seconds: float,
+    ) -> None:
+        """Read a result of any size, piece by piece, under the same rules as `fetch`.
+
+        Here it is read whole, up to 16 MiB; kinds that can do better do.
+
+        Parameters
+        ----------
+        job_url, result_id, url
+            As for `fetch`.
+        receive
+            Takes the pieces in their order. After an error they are worthless, and what it raises is raised.
+        max_bytes
+            Larger results are refused with `RequestRefusedError`.
+        seconds
+            Time for all of it (s).
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                data = await self.fetch(job_url, result_id, url, max_bytes=min(max_bytes, _MAX_WHOLE))
+        except TimeoutError:
+            text = f"reading result {result_id}: no end in {seconds:g} s"
+            raise BackendUnavailableError(self.name, text) from None
+        await receive(data)
 
     @abstractmethod
     async def probe(self) -> BackendInfo:

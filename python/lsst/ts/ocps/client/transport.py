@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -24,6 +25,7 @@ from .errors import (
     RequestRefusedError,
 )
 from .pools import ConnectionPools
+from .streaming import Sink
 from .tls import Tls
 
 __all__ = ["HttpTransport"]
@@ -99,6 +101,7 @@ class HttpTransport:
         blocks: bool = False,
         max_bytes: int | None = None,
         hosts: Sequence[str] | None = None,
+        sink: Sink | None = None,
     ) -> Answer:
         """Read something.
 
@@ -115,6 +118,8 @@ class HttpTransport:
         hosts
             Foreign hosts to which redirects are followed, without credentials; None for documents of the
             service itself, which are nowhere else.
+        sink
+            Where the body goes if the answer is a success; its content is only the beginning then.
 
         Returns
         -------
@@ -128,7 +133,9 @@ class HttpTransport:
         """
         target = self.own_url(f"{url}?{urlencode(query)}" if query else url)
         for _ in range(_MAX_REDIRECTS + 1):
-            answer = await self._exchange("GET", target, deadline, blocks=blocks, max_bytes=max_bytes)
+            answer = await self._exchange(
+                "GET", target, deadline, blocks=blocks, max_bytes=max_bytes, sink=sink
+            )
             if not answer.is_redirect:
                 return answer
             target = self.own_url(answer.location)
@@ -274,6 +281,7 @@ class HttpTransport:
         content: tuple[str, bytes] | None = None,
         blocks: bool = False,
         max_bytes: int | None = None,
+        sink: Sink | None = None,
     ) -> Answer:
         """Send one request and read its answer, within the deadline; map every failure."""
         asked = f"{method} {show_url(url)}"
@@ -282,12 +290,15 @@ class HttpTransport:
         try:
             async with asyncio.timeout(deadline.left()) as scope:
                 self._scopes.add(scope)
+                talk = partial(
+                    self._talk, method, url, content, blocks=blocks, max_bytes=max_bytes, sink=sink
+                )
                 try:
-                    return await self._talk(method, url, content, blocks=blocks, max_bytes=max_bytes)
+                    return await talk()
                 except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
-                    if method != "GET":
+                    if method != "GET" or (sink is not None and sink.has_begun):
                         raise
-                    return await self._talk(method, url, content, blocks=blocks, max_bytes=max_bytes)
+                    return await talk()
                 finally:
                     self._scopes.discard(scope)
         except TimeoutError:
@@ -325,6 +336,7 @@ class HttpTransport:
         *,
         blocks: bool,
         max_bytes: int | None,
+        sink: Sink | None,
     ) -> Answer:
         is_own = self.is_own(url)
         pool = await self._pools.get(url, blocks=blocks, is_own=is_own)
@@ -336,11 +348,15 @@ class HttpTransport:
             headers["Content-Type"] = media_type
         # Below the client of httpx: proxies and logins of the surroundings, cookies, and credentials in URLs,
         # all of which it would take up, have no place here.
-        request = httpx.Request(method, url, headers=headers, content=sent, extensions=self._extensions)
+        extensions = self._extensions if sink is None else sink.extensions(self._connect_timeout)
+        request = httpx.Request(method, url, headers=headers, content=sent, extensions=extensions)
         response = await pool.handle_async_request(request)
         try:
-            limit = self._max_document if max_bytes is None else max_bytes
-            body, is_complete = await _read_body(response, limit)
+            if sink is not None and response.is_success:
+                body, is_complete = await sink.read(response)
+            else:
+                limit = self._max_document if max_bytes is None else max_bytes
+                body, is_complete = await _read_body(response, limit)
         finally:
             await response.aclose()
         return Answer(method, url, response.status_code, response.headers, body, is_complete)

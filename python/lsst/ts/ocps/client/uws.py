@@ -30,6 +30,7 @@ from .errors import (
 )
 from .reading import DocumentReader
 from .settings import UwsSettings
+from .streaming import Receiver, Sink
 from .tls import Tls
 from .transport import HttpTransport
 from .vosi import probe
@@ -178,17 +179,44 @@ class UwsBackend(Backend):
 
     @override
     async def fetch(self, job_url: str, result_id: str, url: str | None, *, max_bytes: int) -> bytes:
-        own = f"{_job_url(job_url)}/results/{quote(result_id, safe='')}"
         deadline = self._deadline(f"reading result {result_id}")
+        answer = await self._read_result(job_url, result_id, url, deadline, max_bytes)
+        return self._documents.check_result(answer, max_bytes)
+
+    @override
+    async def download(
+        self,
+        job_url: str,
+        result_id: str,
+        url: str | None,
+        *,
+        receive: Receiver,
+        max_bytes: int,
+        seconds: float,
+    ) -> None:
+        sink, deadline = Sink(receive, max_bytes), Deadline(f"reading result {result_id}", seconds)
+        answer = await self._read_result(job_url, result_id, url, deadline, _MAX_ERROR_DETAIL, sink)
+        _ = self._documents.check_result(answer, max_bytes)
+
+    async def _read_result(  # noqa: PLR0917 (of the two methods above only)
+        self,
+        job_url: str,
+        result_id: str,
+        url: str | None,
+        deadline: Deadline,
+        max_bytes: int,
+        sink: Sink | None = None,
+    ) -> Answer:
+        own = f"{_job_url(job_url)}/results/{quote(result_id, safe='')}"
         places = [url, own] if url is not None and self._may_fetch(url) else [own]
         for place in places:
-            answer = await self._fetch(place, deadline, max_bytes)
+            answer = await self._fetch(place, deadline, max_bytes, sink)
             if answer.status not in {403, 404, 410}:
-                return self._documents.check_result(answer, max_bytes)
+                return answer
         if url is not None and url not in places and url.startswith(_HTTP):
             text = f"the result is at {show_url(url)}, and that host is not among the result_hosts"
             raise self._http.error(RequestRefusedError, answer, text)
-        return self._documents.check_result(answer, max_bytes)
+        return answer
 
     async def error_detail(self, url: str) -> str | None:
         """Read what the ``error`` resource of a failed job tells.
@@ -318,9 +346,9 @@ class UwsBackend(Backend):
         own = self._http.own_url(url)
         return self._http.is_own(own) or urlsplit(own).netloc.lower() in self._settings.result_hosts
 
-    async def _fetch(self, url: str, deadline: Deadline, max_bytes: int) -> Answer:
+    async def _fetch(self, url: str, deadline: Deadline, max_bytes: int, sink: Sink | None = None) -> Answer:
         hosts = self._settings.result_hosts
-        return await self._http.get(url, deadline=deadline, max_bytes=max_bytes, hosts=hosts)
+        return await self._http.get(url, deadline=deadline, max_bytes=max_bytes, hosts=hosts, sink=sink)
 
 
 def _job_url(url: str) -> str:

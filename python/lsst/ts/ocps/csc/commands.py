@@ -10,6 +10,7 @@ from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.run_id import new_run_id
 
 from .config import CscConfig
+from .deposit_plan import make_plan
 from .documents import accepted_text, build_report, in_progress_text
 from .records import CommandKey, FinalAck, Reported, Reporting, Run, RunRecord
 from .requests import RunRequest
@@ -43,9 +44,9 @@ def build_run(
     creates_pending
         Whether that back end leaves new jobs PENDING.
     """
-    definition = request.definition
+    definition, run_id, now = request.definition, new_run_id(site, index), time.time()
     return Run(
-        run_id=new_run_id(site, index),
+        run_id=run_id,
         command=request.command,
         key=key,
         payload=definition.name,
@@ -56,7 +57,7 @@ def build_run(
         has_secrets=bool(request.secret_names),
         backend=backend,
         creates_pending=creates_pending,
-        accepted_at=time.time(),
+        accepted_at=now,
         label=request.label,
         prerequisites=request.prerequisites,
         detach=request.detach,
@@ -67,6 +68,15 @@ def build_run(
         max_active_of_all=config.limits.max_active,
         reports_failure=request.command == "run" or config.execute_reports_failure,
         shell=build_shell(definition),
+        deposit=make_plan(
+            config.deposit,
+            definition.deposit,
+            payload=definition.name,
+            run_id=run_id,
+            site=site,
+            index=index,
+            accepted_at=now,
+        ),
     )
 
 

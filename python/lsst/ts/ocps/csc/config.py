@@ -13,6 +13,7 @@ from lsst.ts.ocps.payloads.json_schema import near_match
 from lsst.ts.ocps.payloads.limits import LimitKeys, LimitSettings, put_over
 
 from .config_layers import Layer, validate
+from .deposit_plan import DepositConfig
 from .errors import ConfigurationError, SettingsError
 
 __all__ = [
@@ -120,6 +121,9 @@ class CscConfig(_Model, LimitSettings):
 
     keep_runs: float = Field(default=90 * 86400.0, gt=0)
     """How long the ledger remembers reported runs (s)."""
+
+    deposit: DepositConfig = DepositConfig()
+    """Where results go when a job has completed."""
 
     @model_validator(mode="after")
     def _check_backends(self) -> Self:

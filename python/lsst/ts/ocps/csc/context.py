@@ -9,6 +9,7 @@ from lsst.ts.ocps.payloads.catalogue import Catalogue
 from .backends import BackendPool, Opener, to_stored_settings
 from .config import CscConfig
 from .counts import Counts
+from .deposit import Depositor
 from .errors import LedgerError
 from .health import BackendHealth
 from .ledger import Ledger
@@ -93,6 +94,7 @@ class CscContext:
         tracker = Tracker(
             ledger=ledger,
             reporter=reporter,
+            depositor=Depositor(outlet),
             pool=pool,
             on_death=on_death,
             on_ledger_error=on_ledger_error,

@@ -5,6 +5,7 @@ from typing import Any
 
 from lsst.ts.ocps.uws.jobs import Job
 
+from .deposit_plan import Deposit
 from .records import FinalAck, Outcome, OutcomeKind, Report, RunRecord
 from .requests import JOB_ID
 from .results import RunResults
@@ -105,6 +106,15 @@ def _build_document(record: RunRecord, outcome: Outcome, message: str, results: 
         "parameters": run.parameters,
         "value": results.value,
         "metrics": [metric.to_json() for metric in results.metrics],
+        "deposit": None if results.deposit is None else _describe_deposit(results.deposit),
+    }
+
+
+def _describe_deposit(deposit: Deposit) -> dict[str, str]:
+    return {
+        "state": deposit.state,
+        "location": clip(deposit.location, _MAX_MESSAGE_BYTES),
+        "message": clip(deposit.message, _MAX_MESSAGE_BYTES),
     }
 
 

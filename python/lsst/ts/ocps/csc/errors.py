@@ -6,6 +6,7 @@
     ├── SettingsError             an environment variable is missing or wrong
     ├── ConfigurationError        the configuration cannot be used; lists every problem
     ├── RequestRejectedError      a command is refused; lists every problem
+    ├── DepositError              results cannot be deposited
     └── LedgerError               the ledger cannot be used
         ├── LedgerInUseError      another process owns it
         └── LedgerDamagedError    it cannot be read: the disk, or somebody, has spoiled it
@@ -18,6 +19,7 @@ from collections.abc import Iterable
 __all__ = [
     "ConfigurationError",
     "CscError",
+    "DepositError",
     "LedgerDamagedError",
     "LedgerError",
     "LedgerInUseError",
@@ -60,6 +62,22 @@ class RequestRejectedError(CscError):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(self.problems))
+
+
+class DepositError(CscError):
+    """Results cannot be deposited.
+
+    Parameters
+    ----------
+    message
+        Where and why.
+    transient
+        Whether it may work later, unchanged.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class LedgerError(CscError):

@@ -1,6 +1,7 @@
 """One run from where it is to its end: does what `decide` says and brings back the news."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -269,14 +270,21 @@ class Follower:
     # The end
 
     async def _report(self) -> None:
-        self._teller.stop_acknowledging()
+        # The job has ended: whoever waits for its place need not wait for the report too.
+        self._parts.slots.release(self.record.run.payload, self.record.run.run_id)
         record, outcome = self.record, self.record.outcome
         is_rejected = outcome is not None and outcome.kind is OutcomeKind.REJECTED
         if is_rejected and not self._is_restored:
             await self._teller.wait_released()
             self.record = await self._parts.reporter.settle_rejected(record)
             return
+        # A deposit takes its time, and the sender goes on being told until it is over.
         results = RunResults() if self._fetching is None else await self._fetching
+        self._teller.stop_acknowledging()
+        if (deposit := results.deposit) is not None:
+            level = logging.INFO if deposit.is_complete else logging.WARNING
+            text = f"deposit {deposit.state}"
+            self._log.log(level, text, location=deposit.location, message=deposit.message)
         self.record = await self._parts.reporter.report(record, results)
 
     def _begin_fetching(self) -> None:
@@ -290,13 +298,17 @@ class Follower:
     async def _fetch_results(self, record: RunRecord) -> RunResults:
         if record.handle is None or record.job is None:
             return RunResults()
+        deposit = self._parts.depositor.deposit(record, self._open_backend)
+        fetched, deposited = await asyncio.gather(self._fetch_small(record.handle.url, record.job), deposit)
+        return self._secrets.hide_results(replace(fetched, deposit=deposited))
+
+    async def _fetch_small(self, url: str, job: Job) -> RunResults:
         try:
             backend = await self._open_backend()
         except BackendError as error:
             self._log.warning("results are not read", error=str(error))
             return RunResults()
-        results = await fetch_results(backend, record.handle.url, record.job, self._log)
-        return self._secrets.hide_results(results)
+        return await fetch_results(backend, url, job, self._log)
 
     # Tools
 

@@ -106,5 +106,6 @@ def configure_logging() -> None:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     # One line for each HTTP request drowns what matters.
-    for name in ("httpx", "httpcore", "aiokafka"):
+    talkative = ("httpx", "httpcore", "aiokafka", "boto3", "botocore", "s3transfer", "urllib3")
+    for name in talkative:
         logging.getLogger(name).setLevel(logging.WARNING)

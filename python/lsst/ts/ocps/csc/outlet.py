@@ -8,7 +8,14 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lsst.ts.ocps.salobj import RUNTIME, Controller, Remote, SalRetCode
+from lsst.ts.ocps.salobj import (
+    RUNTIME,
+    AsyncS3Bucket,
+    Controller,
+    Remote,
+    SalRetCode,
+    astropy_time_from_tai_unix,
+)
 
 from .logs import get_logger
 from .records import CommandKey
@@ -252,6 +259,23 @@ class Outlet:
             What the SAL layer raises when the broker does not take the acknowledgement.
         """
         await getattr(self._controller, command).refuse(data, reason)
+
+    def make_annex_key(self, generator: str, tai: float, other: str, suffix: str) -> str:
+        """Key of a file in the large file annex.
+
+        Parameters
+        ----------
+        generator
+            What made the file.
+        tai
+            When (TAI, Unix s).
+        other, suffix
+            End of its name.
+        """
+        salinfo = self._controller.salinfo
+        # ts_salobj wants a time of astropy, which ours does without: it would cost 50 MB.
+        date = tai if RUNTIME == "builtin" else astropy_time_from_tai_unix(tai)
+        return AsyncS3Bucket.make_key(salinfo.name, salinfo.index, generator, date, other, suffix=suffix)
 
     async def read_last_result(self) -> Any:
         """The last ``job_result`` of this index as anybody finds it who comes late; None if there is none."""

@@ -8,6 +8,7 @@ from typing import Any
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 
 from .backends import BackendPool
+from .deposit import Depositor
 from .errors import LedgerError
 from .ledger import Ledger
 from .reporter import Reporter
@@ -72,6 +73,7 @@ class Parts:
 
     ledger: Ledger
     reporter: Reporter
+    depositor: Depositor
     pool: BackendPool
     tasks: TaskSupervisor
     """Owns the tasks of the followers."""

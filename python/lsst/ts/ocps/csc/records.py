@@ -10,6 +10,8 @@ from lsst.ts.ocps.client.base import ShellJob
 from lsst.ts.ocps.uws.jobs import Job
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
+from .deposit_plan import DepositPlan
+
 __all__ = [
     "RECORD",
     "Accepted",
@@ -101,6 +103,9 @@ class Run:
 
     shell: ShellJob | None = None
     """How the payload is run by a back end that knows no payloads; None: its definition does not say."""
+
+    deposit: DepositPlan | None = None
+    """Where the results go when the job has completed; None: they stay with the back end."""
 
     @property
     def is_adopted(self) -> bool:

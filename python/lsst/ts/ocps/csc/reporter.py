@@ -14,6 +14,7 @@ from lsst.ts.ocps.salobj import SalRetCode, tai_from_utc_unix
 from lsst.ts.ocps.uws.jobs import Result
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
+from .deposit_plan import DepositedFile
 from .documents import accepted_text, build_report, in_progress_text, reported_job_id
 from .errors import LedgerError
 from .ledger import Ledger
@@ -49,8 +50,8 @@ def _start_time(record: RunRecord) -> float:
     return 0.0 if record.job is None else _tai(record.job.start_time)
 
 
-def _to_output_fields(job_id: str, output: Result) -> dict[str, Any]:
-    return {
+def _to_output_fields(job_id: str, output: Result, file: DepositedFile | None) -> dict[str, Any]:
+    fields = {
         "job_id": job_id,
         "output_id": clip(output.result_id),
         "url": clip(output.url or ""),
@@ -58,6 +59,9 @@ def _to_output_fields(job_id: str, output: Result) -> dict[str, Any]:
         "checksum": "",
         "byte_size": -1 if output.size is None else output.size,
     }
+    if file is not None:
+        fields |= {"url": clip(file.url), "checksum": file.sha256, "byte_size": file.byte_size}
+    return fields
 
 
 def _to_metric_fields(job_id: str, payload: str, metric: Metric) -> dict[str, Any]:
@@ -239,7 +243,12 @@ class Reporter:
     async def _publish_outputs(self, record: RunRecord, results: RunResults) -> None:
         job_id, job = reported_job_id(record), record.job
         outputs = () if job is None else job.results[:_MAX_OUTPUT_EVENTS]
-        records = [("evt_job_output", _to_output_fields(job_id, output)) for output in outputs]
+        deposited = () if results.deposit is None else results.deposit.files
+        files = {file.result_id: file for file in deposited}
+        records = [
+            ("evt_job_output", _to_output_fields(job_id, output, files.get(output.result_id)))
+            for output in outputs
+        ]
         records += [
             ("evt_job_metric", _to_metric_fields(job_id, record.run.payload, metric))
             for metric in results.metrics

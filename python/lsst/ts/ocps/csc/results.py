@@ -13,6 +13,7 @@ from lsst.ts.ocps.client.base import Backend
 from lsst.ts.ocps.client.errors import BackendError
 from lsst.ts.ocps.uws.jobs import Job, Result
 
+from .deposit_plan import Deposit
 from .logs import BoundLogger
 from .texts import clip, dump_json
 
@@ -58,6 +59,8 @@ class RunResults:
 
     value: dict[str, Any] | None = None
     metrics: tuple[Metric, ...] = ()
+    deposit: Deposit | None = None
+    """Where all of them were deposited, or why not; None if they were not to be."""
 
 
 def _reject_constant(text: str) -> object:

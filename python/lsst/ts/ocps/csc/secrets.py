@@ -76,7 +76,8 @@ class Secrets:
             Metric(self.hide(one.name), one.value, self.hide(one.units), self._hide_json(one.tags))
             for one in results.metrics
         )
-        return replace(results, value=self._hide_json(results.value), metrics=tuple(metrics))
+        deposit = results.deposit and replace(results.deposit, message=self.hide(results.deposit.message))
+        return replace(results, value=self._hide_json(results.value), metrics=tuple(metrics), deposit=deposit)
 
     def _hide_job(self, job: Job) -> Job:
         error = job.error and replace(job.error, message=self.hide(job.error.message))

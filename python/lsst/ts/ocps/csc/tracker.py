@@ -14,6 +14,7 @@ from lsst.ts.ocps.client.errors import BackendError
 from .adoption import find_lost_runs
 from .backends import BackendPool, find_job
 from .creation import Pairs, delete_orphans
+from .deposit import Depositor
 from .documents import reported_job_id
 from .errors import LedgerError
 from .follower import Follower
@@ -42,7 +43,7 @@ class Tracker:
 
     Parameters
     ----------
-    ledger, reporter, pool
+    ledger, reporter, depositor, pool
         What it works with.
     on_death
         Called with the name and the error of a task that died.
@@ -57,6 +58,7 @@ class Tracker:
         *,
         ledger: Ledger,
         reporter: Reporter,
+        depositor: Depositor,
         pool: BackendPool,
         on_death: Callable[[str, BaseException], None],
         on_ledger_error: Callable[[LedgerError], None],
@@ -66,6 +68,7 @@ class Tracker:
         self._parts = Parts(
             ledger=ledger,
             reporter=reporter,
+            depositor=depositor,
             pool=pool,
             tasks=self._tasks,
             wait_for_other=self._wait_for_other,

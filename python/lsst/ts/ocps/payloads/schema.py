@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from .json_schema import Problem, Validator, compile_validator, schema_problems
 from .kinds import Kind, kind_of, lookup
 from .limits import LimitSettings
+from .locations import check_location
 from .template import parse_argument
 
 __all__ = ["ApiServerSpec", "DepositSpec", "PayloadDefinition", "RunSpec"]
@@ -109,8 +110,8 @@ class _Model(BaseModel):
 class DepositSpec(_Model):
     """Where the CSC puts the results of a run."""
 
-    location: str
-    """Directory or S3 prefix."""
+    location: Annotated[str, AfterValidator(check_location)] = ""
+    """Folder, S3 prefix or large file annex (see `.locations`); "": where the site puts them."""
 
     include: tuple[str, ...] = ("*",)
     """Patterns of the result names to deposit."""

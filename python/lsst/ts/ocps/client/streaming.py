@@ -1,0 +1,66 @@
+"""Results that are too large for the memory: handed on piece by piece while they come."""
+
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+__all__ = ["Receiver", "Sink"]
+
+Receiver = Callable[[bytes], Awaitable[None]]
+"""Takes one piece after another; what it raises ends the transfer and reaches the caller."""
+
+_MAX_SILENCE = 60.0
+"""How long a server may pause within a body (s): the deadline of a transfer may be far away."""
+
+_HEAD = 128 * 1024
+"""How much of the beginning is kept, to tell a login page from a result (byte)."""
+
+_PIECE = 1024 * 1024
+"""Least size of a piece, the last one aside (byte): each is written by a thread."""
+
+
+class Sink:
+    """Where the body of a successful answer goes.
+
+    Parameters
+    ----------
+    receive
+        Takes the pieces.
+    max_bytes
+        Where to stop (byte).
+    """
+
+    def __init__(self, receive: Receiver, max_bytes: int) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self.has_begun = False
+        """Whether anything was handed on: then the request cannot simply be repeated."""
+
+    @staticmethod
+    def extensions(connect_timeout: float) -> dict[str, object]:
+        """What the request says to the connection pool."""
+        timeout = httpx.Timeout(None, connect=connect_timeout, read=_MAX_SILENCE)
+        return {"timeout": timeout.as_dict()}
+
+    async def read(self, response: httpx.Response) -> tuple[bytes, bool]:
+        """Hand on the body; returns its beginning, and whether that was all of it."""
+        length = response.headers.get("content-length", "")
+        if length.isdigit() and int(length) > self._max_bytes:
+            return b"", False
+        head, piece, size = b"", bytearray(), 0
+        async for chunk in response.aiter_bytes():
+            size += len(chunk)
+            if size > self._max_bytes:
+                return head, False
+            head += chunk[: _HEAD - len(head)]
+            piece += chunk
+            if len(piece) >= _PIECE:
+                await self._hand_on(piece)
+        await self._hand_on(piece)
+        return head, True
+
+    async def _hand_on(self, piece: bytearray) -> None:
+        if piece:
+            self.has_begun = True
+            await self._receive(bytes(piece))
+            piece.clear()

@@ -1,0 +1,175 @@
+"""Results of jobs are deposited in S3 and in the large file annex, on a server of its own (fake service)."""
+
+import asyncio
+import hashlib
+import json
+import socket
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsst.ts.ocps.csc.deposit_s3 import PrefixStore
+from lsst.ts.ocps.salobj import AsyncS3Bucket, SalRetCode, State
+from support.csc import TIMEOUT, CscBench, Spy, final_ack
+from support.deposits import RESULTS, DepositBench, start, wait_for_deposit
+from support.s3_server import S3_SECRET, S3_TOKEN, set_credentials
+
+# One worker, one server.
+pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("s3")]
+
+NAMES = {"result.json": "result.json", "a/b.fits": "a_b.fits", "empty.txt": "empty.txt"}
+
+
+async def make_bucket(name: str) -> AsyncS3Bucket:
+    return await asyncio.to_thread(AsyncS3Bucket, name, create=True)
+
+
+async def list_keys(bucket: AsyncS3Bucket) -> list[str]:
+    return await asyncio.to_thread(lambda: [one.key for one in bucket.bucket.objects.all()])
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def list_names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def test_results_are_below_the_prefix_and_the_manifest_comes_last(
+    csc_bench: CscBench, s3_environment: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = await make_bucket(f"deposits-{uuid.uuid4().hex}")
+    uploaded: list[str] = []
+    real = PrefixStore._upload
+
+    async def upload(store: PrefixStore, path: Path, name: str) -> str:
+        uploaded.append(name)
+        return await real(store, path, name)
+
+    monkeypatch.setattr(PrefixStore, "_upload", upload)
+    bench = DepositBench.of(csc_bench, location=f"s3://{bucket.name}/ocps/{{payload}}")
+    async with bench.talk() as (_, remote, spy):
+        ack = await start(remote)
+        assert (await final_ack(remote, "run", ack)).ack == SalRetCode.CMD_COMPLETE
+        deposit = await wait_for_deposit(spy)
+        run_id = json.loads(spy.of("job_result")[0].result)["runId"]
+        prefix = f"ocps/echo/{run_id}/"
+        assert deposit == {"state": "complete", "location": f"s3://{bucket.name}/{prefix}", "message": ""}
+        outputs = {output.output_id: output for output in await spy.wait_for("job_output", len(RESULTS))}
+    assert uploaded[-1] == "manifest.json"
+    assert sorted(await list_keys(bucket)) == sorted(prefix + name for name in uploaded)
+    for result_id, content in RESULTS.items():
+        assert (await bucket.download(prefix + NAMES[result_id])).getvalue() == content
+        output = outputs[result_id]
+        assert output.url == f"{deposit['location']}{NAMES[result_id]}"
+        assert (output.checksum, output.byte_size) == (hashlib.sha256(content).hexdigest(), len(content))
+    manifest = json.loads((await bucket.download(f"{prefix}manifest.json")).getvalue())
+    assert {entry["result_id"]: entry["name"] for entry in manifest["files"]} == NAMES
+    assert list_names(scratch) == []
+
+
+async def test_a_deposit_that_was_killed_is_completed_at_the_same_place(
+    csc_bench: CscBench, s3_environment: str, scratch: Path
+) -> None:
+    bucket = await make_bucket(f"deposits-{uuid.uuid4().hex}")
+    bench = DepositBench.of(csc_bench, location=f"s3://{bucket.name}")
+    bench.hold("a/b.fits")
+    async with bench.remote() as remote:
+        spy = Spy(remote)
+        async with bench.csc() as csc:
+            await start(remote)
+            async with asyncio.timeout(TIMEOUT):
+                await bench.reached["a/b.fits"].wait()
+            await csc.context.tracker.aclose()
+        (only,) = await list_keys(bucket)
+        assert only.endswith("/result.json")
+        del bench.held["a/b.fits"]
+        async with bench.csc(State.STANDBY):
+            assert (await wait_for_deposit(spy))["state"] == "complete"
+        folder = only.rpartition("/")[0]
+        assert len(await list_keys(bucket)) == len(RESULTS) + 1
+        assert (await bucket.download(f"{folder}/a_b.fits")).getvalue() == RESULTS["a/b.fits"]
+
+
+async def get_failure(csc_bench: CscBench, **deposit: Any) -> str:
+    bench = DepositBench.of(csc_bench, **deposit)
+    async with bench.talk() as (_, remote, spy):
+        ack = await start(remote)
+        assert (await final_ack(remote, "run", ack)).ack == SalRetCode.CMD_COMPLETE
+        told = await wait_for_deposit(spy)
+        assert told["state"] == "failed"
+        document = json.loads(spy.of("job_result")[0].result)
+        assert document["value"] == {"seeing": 0.7}
+        for secret in (S3_SECRET, S3_TOKEN):
+            assert secret not in spy.of("job_result")[0].result
+    message = told["message"]
+    assert isinstance(message, str)
+    return message
+
+
+@pytest.mark.parametrize("location", ["s3://no-such-bucket-{}/x", "lfa://nosuch{}"])
+async def test_a_bucket_that_does_not_exist_fails_the_deposit_only(
+    csc_bench: CscBench, s3_environment: str, scratch: Path, location: str
+) -> None:
+    message = await get_failure(csc_bench, location=location.format(uuid.uuid4().hex))
+    assert "NoSuchBucket" in message or "bucket does not exist" in message
+    assert list_names(scratch) == []
+
+
+@pytest.mark.parametrize("location", ["s3://bucket", "lfa://cp"])
+async def test_a_server_that_is_down_fails_the_deposit_at_its_deadline(
+    csc_bench: CscBench, monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
+    set_credentials(monkeypatch)
+    with socket.socket() as probe:
+        # Bound and not listening: connections are refused for as long as the test runs.
+        probe.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("S3_ENDPOINT_URL", f"http://127.0.0.1:{probe.getsockname()[1]}")
+        assert "no end after 1 s" in await get_failure(csc_bench, location=location, timeout=1.0)
+
+
+async def test_files_of_the_annex_have_its_names_and_are_announced_when_they_are_there(
+    csc_bench: CscBench, s3_environment: str, scratch: Path
+) -> None:
+    instance = uuid.uuid4().hex
+    bucket = await make_bucket(AsyncS3Bucket.make_bucket_name(instance))
+    bench = DepositBench.of(csc_bench, location=f"lfa://{instance}")
+    async with bench.talk() as (_, remote, spy):
+        await start(remote)
+        told = [
+            await remote.evt_largeFileObjectAvailable.next(flush=False, timeout=TIMEOUT)
+            for _ in range(len(RESULTS) + 1)
+        ]
+        # Whoever hears of one finds all of them.
+        keys = await list_keys(bucket)
+        assert len(keys) == len(RESULTS) + 1
+        deposit = await wait_for_deposit(spy)
+        document = json.loads(spy.of("job_result")[0].result)
+        outputs = {output.output_id: output for output in await spy.wait_for("job_output", len(RESULTS))}
+    root = f"{s3_environment}/{bucket.name}/"
+    assert [data.url.removeprefix(root) in keys for data in told] == [True] * len(told)
+    last = told[-1]
+    assert deposit["state"] == "complete"
+    assert last.url.removeprefix(root) == deposit["location"].removeprefix(f"s3://{bucket.name}/")
+    start_of_name = f"OCPS:1_echo_{document['runId']}_"
+    for data, name in zip(told, [*NAMES.values(), "manifest.json"], strict=True):
+        key = data.url.removeprefix(root)
+        parts = key.split("/")
+        assert parts[:2] == ["OCPS:1", "echo"]
+        assert parts[-1] == start_of_name + name
+        content = (await bucket.download(key)).getvalue()
+        assert data.byteSize == len(content)
+        assert data.checkSum == hashlib.sha256(content).hexdigest()
+        assert (data.generator, data.version, data.id) == ("echo", 1.0, document["jobId"])
+    assert last.mimeType == "application/json"
+    for result_id, data in zip(RESULTS, told, strict=False):
+        assert outputs[result_id].url == data.url
+    assert list_names(scratch) == []
