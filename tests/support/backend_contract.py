@@ -154,6 +154,19 @@ class BackendContract:
         data = await bench.backend.fetch(created.url, "result.json", result.url, max_bytes=10_000)
         assert json.loads(data) == json.loads(bench.value)
         assert await bench.backend.fetch(created.url, "result.json", None, max_bytes=10_000) == data
+        pieces: list[bytes] = []
+
+        async def receive(piece: bytes) -> None:
+            pieces.append(piece)
+
+        await bench.backend.download(
+            created.url, "result.json", result.url, receive=receive, max_bytes=10_000, seconds=LONG
+        )
+        assert b"".join(pieces) == data
+        with pytest.raises(RequestRefusedError, match="larger than 5 bytes"):
+            await bench.backend.download(
+                created.url, "result.json", result.url, receive=receive, max_bytes=5, seconds=LONG
+            )
 
     async def test_a_job_fails_and_says_why(self, bench: BackendBench) -> None:
         created = await bench.run(fail="no such image: x.fits")

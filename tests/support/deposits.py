@@ -19,7 +19,7 @@ from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import AckError, State
 from support.csc import TIMEOUT, CscBench, Spy, write_configuration
 
-__all__ = ["RESULTS", "DepositBench", "find_sets", "start"]
+__all__ = ["RESULTS", "DepositBench", "find_sets", "list_names", "start", "wait_for_deposit"]
 
 RESULTS = {"result.json": b'{"seeing":0.7}', "a/b.fits": bytes(range(256)) * 20, "empty.txt": b""}
 
@@ -104,3 +104,8 @@ async def wait_for_deposit(spy: Spy) -> dict[str, Any]:
 def find_sets(root: Path) -> list[Path]:
     """The folders below one that a program takes for deposits."""
     return sorted(path.parent for path in root.rglob("manifest.json") if not path.parent.name.startswith("."))
+
+
+def list_names(folder: Path) -> list[str]:
+    """What is in a folder."""
+    return sorted(path.name for path in folder.iterdir())

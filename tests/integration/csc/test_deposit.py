@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from lsst.ts.ocps.client.errors import BackendUnavailableError
-from lsst.ts.ocps.csc import deposit
 from lsst.ts.ocps.csc.deposit_directory import DirectoryStore
 from lsst.ts.ocps.salobj import SalRetCode, State
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.csc import TIMEOUT, CscBench, Spy, eventually, final_ack
-from support.deposits import RESULTS, DepositBench, find_sets, start, wait_for_deposit
+from support.deposits import RESULTS, DepositBench, find_sets, list_names, start, wait_for_deposit
 
 pytestmark = pytest.mark.asyncio
 COMPLETE = SalRetCode.CMD_COMPLETE
@@ -24,10 +23,6 @@ def root(tmp_path: Path) -> Path:
     folder = tmp_path / "deposits"
     folder.mkdir()
     return folder
-
-
-def list_names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def list_remains(root: Path) -> list[Path]:
@@ -111,17 +106,9 @@ async def test_a_result_that_is_too_large_fails_the_deposit_only(csc_bench: CscB
     await fail(DepositBench.of(csc_bench, location=str(root), max_file_bytes=100), root, "100 are allowed")
 
 
-async def test_a_result_larger_than_told_is_noticed_while_it_comes(
-    csc_bench: CscBench, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_result_larger_than_told_is_noticed_while_it_comes(csc_bench: CscBench, root: Path) -> None:
     bench = DepositBench.of(csc_bench, location=str(root), max_file_bytes=100)
-    # The service does not tell sizes.
-    choose = deposit.choose
-
-    def choose_blindly(plan: deposit.DepositPlan, results: tuple[object, ...]) -> tuple[deposit.Wanted, ...]:
-        return choose(plan, [type(one)(one.result_id, one.url) for one in results])  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(deposit, "choose", choose_blindly)
+    bench.service.tells_sizes = False
     await fail(bench, root, "larger than 100 bytes")
 
 
@@ -159,8 +146,7 @@ async def test_a_bug_in_a_deposit_loses_no_result(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(DirectoryStore, "begin", begin)
-    bench = DepositBench.of(csc_bench, location=str(root), timeout=2.0)
-    await fail(bench, root, "a bug")
+    await fail(DepositBench.of(csc_bench, location=str(root)), root, "a bug")
 
 
 async def test_a_back_end_that_is_away_for_a_moment_is_asked_again(csc_bench: CscBench, root: Path) -> None:
@@ -218,14 +204,20 @@ async def test_the_next_run_of_a_payload_need_not_wait_for_the_deposit(
     assert len(find_sets(root)) == 2
 
 
-async def start_and_kill(bench: DepositBench, spy: Spy, root: Path) -> None:
-    """A CSC that ends as if it were killed while it writes the second file."""
+async def start_and_kill(bench: DepositBench, spy: Spy, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CSC that ends as if it were killed while it writes the second file: it cleans nothing up."""
+
+    async def discard(_store: DirectoryStore) -> None:
+        pass
+
     bench.hold("a/b.fits")
     async with bench.csc() as csc, bench.remote() as remote:
         await start(remote)
         async with asyncio.timeout(TIMEOUT):
             await bench.reached["a/b.fits"].wait()
-        await csc.context.tracker.aclose()
+        with monkeypatch.context() as patch:
+            patch.setattr(DirectoryStore, "discard", discard)
+            await csc.context.tracker.aclose()
     del bench.held["a/b.fits"]
     assert spy.of("job_result") == []
     assert find_sets(root) == []
@@ -234,12 +226,12 @@ async def start_and_kill(bench: DepositBench, spy: Spy, root: Path) -> None:
 
 
 async def test_a_deposit_that_was_killed_is_done_by_the_next_life_at_the_same_place(
-    csc_bench: CscBench, root: Path
+    csc_bench: CscBench, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = DepositBench.of(csc_bench, location=str(root))
     async with bench.remote() as remote:
         spy = Spy(remote)
-        await start_and_kill(bench, spy, root)
+        await start_and_kill(bench, spy, root, monkeypatch)
         # The configuration of today is not that of the run.
         DepositBench.of(csc_bench, enabled=False)
         async with bench.csc(State.STANDBY):
@@ -249,6 +241,17 @@ async def test_a_deposit_that_was_killed_is_done_by_the_next_life_at_the_same_pl
     assert folder == root / json.loads(result.result)["runId"]
     assert (folder / "a_b.fits").read_bytes() == RESULTS["a/b.fits"]
     assert list_names(root) == [folder.name]
+
+
+async def test_a_csc_that_stops_in_the_middle_cleans_up(csc_bench: CscBench, root: Path) -> None:
+    bench = DepositBench.of(csc_bench, location=str(root))
+    bench.hold("a/b.fits")
+    async with bench.csc() as csc, bench.remote() as remote:
+        await start(remote)
+        async with asyncio.timeout(TIMEOUT):
+            await bench.reached["a/b.fits"].wait()
+        await csc.close()
+    assert list_remains(root) == []
 
 
 async def test_a_complete_set_of_an_earlier_life_is_reported_and_not_made_again(

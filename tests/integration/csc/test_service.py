@@ -1,6 +1,7 @@
 """The CSC and the UWS service as a process: what the bridge is for (broker in memory)."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -46,14 +47,21 @@ async def bench(
 ) -> ServiceBench:
     process = make_service_process(port=free_port())
     await process.start()
+    bench = ServiceBench(csc_bench.config_dir, csc_bench.state_dir, process=process)
+    configure(bench, tmp_path)
+    return bench
+
+
+def configure(bench: ServiceBench, tmp_path: Path, **values: Any) -> None:
+    assert bench.process is not None
     write_configuration(
-        csc_bench.config_dir.parents[1],
-        backends={"default": {"kind": "uws", "url": process.url, "required": True}},
+        bench.config_dir.parents[1],
+        backends={"default": {"kind": "uws", "url": bench.process.url, "required": True}},
         default_backend="default",
         payload_directories=[str(tmp_path / "payloads")],
         execute_payload="echo",
+        **values,
     )
-    return ServiceBench(csc_bench.config_dir, csc_bench.state_dir, process=process)
 
 
 async def start(remote: Remote, payload: str, **values: Any) -> Any:
@@ -151,3 +159,25 @@ async def test_ten_runs_at_once_are_all_reported_in_pairs(bench: ServiceBench) -
         results = await spy.wait_for("job_result", 10)
         assert {result.job_id for result in results} == job_ids
         assert len(job_ids) == 10
+
+
+async def test_results_of_a_real_job_are_deposited(bench: ServiceBench, tmp_path: Path) -> None:
+    configure(bench, tmp_path, deposit={"location": str(tmp_path)})
+    async with bench.talk() as (_, remote, spy):
+        ack = await start(remote, "echo", needed="deposit")
+        assert (await final_ack(remote, "run", ack)).ack == COMPLETE
+        (result,) = await spy.wait_for("job_result")
+        document = json.loads(result.result)
+        outputs = await spy.wait_for("job_output", len(document["results"]))
+    folder = tmp_path / document["runId"]
+    assert document["deposit"] == {"state": "complete", "location": f"{folder.as_uri()}/", "message": ""}
+    assert json.loads((folder / "result.json").read_text()) == document["value"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["job_id"] == document["jobId"]
+    assert manifest["versions"]["backend"]
+    assert manifest["versions"]["uws"] == "1.1"
+    (entry,) = (entry for entry in manifest["files"] if entry["name"] == "result.json")
+    assert entry["mime_type"] == "application/json"
+    digest = hashlib.sha256((folder / "result.json").read_bytes()).hexdigest()
+    assert entry["sha256"] == digest
+    assert {output.url: output.checksum for output in outputs}[f"{folder.as_uri()}/result.json"] == digest

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -10,6 +11,7 @@ from lsst.ts.ocps.csc.enums import FaultCode
 from lsst.ts.ocps.csc.ocps_csc import OcpsCsc
 from lsst.ts.ocps.salobj import SalRetCode, State
 from support.csc import TIMEOUT, Spy, eventually
+from support.deposits import list_names
 from support.served_csc import Pulse, Served, ServedBench, dead_url, start
 
 pytestmark = pytest.mark.asyncio
@@ -73,3 +75,17 @@ async def test_the_ledger_of_real_runs_is_not_touched(served: Served, served_ben
     assert [path.name for path in served_bench.state_dir.iterdir()] == ["simulation"]
     mode = await served.remote.evt_simulationMode.aget(timeout=TIMEOUT)
     assert mode.mode == 1
+
+
+async def test_what_was_never_computed_is_not_deposited(served_bench: ServedBench, tmp_path: Path) -> None:
+    place = tmp_path / "deposits"
+    place.mkdir()
+    with dead_url() as url:
+        served_bench.configure("uws", url, required=True, deposit={"location": str(place)})
+        csc = OcpsCsc(1, config_dir=served_bench.config_dir, initial_state=State.ENABLED, simulation_mode=1)
+        async with csc, served_bench.remote() as remote:
+            simulated = Served(csc, remote, Spy(remote), Pulse(remote))
+            await simulated.end(await simulated.sleep())
+            (result,) = await simulated.spy.wait_for("job_result")
+    assert json.loads(result.result)["deposit"] is None
+    assert list_names(place) == []

@@ -127,7 +127,7 @@ def test_patterns_choose_by_the_name_of_the_result() -> None:
         ({"max_run_bytes": 11}, "the results have 12 bytes, and 11 are allowed"),
     ],
 )
-def test_what_is_known_to_be_too_much_is_not_even_begun(limits: dict[str, int], reason: str) -> None:
+def test_what_is_known_to_be_too_much_is_not_even_begun(limits: dict[str, Any], reason: str) -> None:
     results = [Result("a", size=5), Result("b", size=7)]
     assert len(choose(DepositPlan("file", "/d", "x"), results)) == 2
     with pytest.raises(DepositError, match=reason):

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from lsst.ts.ocps.csc.deposit_plan import Deposit
 from lsst.ts.ocps.csc.results import Metric, RunResults
 from lsst.ts.ocps.csc.runs import (
     CreateGivenUp,
@@ -64,6 +65,12 @@ def test_value_and_metrics_are_hidden_at_any_depth() -> None:
     assert make_secrets().hide_results(results) == RunResults(
         {"a": [{"***": 1, "b": "x***"}]}, (Metric("m", 1.5, "***", {"t": "***"}),)
     )
+
+
+def test_what_a_server_said_to_a_deposit_is_hidden() -> None:
+    failed = RunResults(deposit=Deposit("failed", "file:///d/", f"400: no such thing: {SECRET}"))
+    hidden = make_secrets().hide_results(failed)
+    assert hidden.deposit == Deposit("failed", "file:///d/", "400: no such thing: ***")
 
 
 def test_a_secret_that_is_part_of_another_leaves_nothing_of_it() -> None:

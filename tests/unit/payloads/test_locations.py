@@ -20,6 +20,7 @@ FIELDS = {"payload": "echo", "site": "a/b", "index": "1", "day": "20261125"}
         ("file:///data/a%20b/{index}", ("file", "/data/a b", "1")),
         ("s3://bucket", ("s3", "bucket", "")),
         ("s3://bucket/p//q-{payload}/", ("s3", "bucket", "p/q-echo")),
+        ("s3://usdf@tenant:bucket/x", ("s3", "usdf@tenant:bucket", "x")),
         # A site is what somebody wrote into the environment: it makes one folder, whatever it holds.
         ("/data/{site}", ("file", "/data", "a_b")),
         ("lfa://cp", ("lfa", "cp", "")),
@@ -41,7 +42,7 @@ def test_a_place_has_a_root_that_exists_and_a_folder_that_is_made(
         ("lfa://cp/prefix", "a location is"),
         ("lfa://c-p", "a location is"),
         ("lfa://" + "a" * 51, "a location is"),
-        ("s3://user:secret@bucket/x", "no user"),
+        ("s3://user:secret@bucket/x", "no password"),
         ("s3://bucket/x?y", "no query"),
         ("/{day}", "not with a placeholder"),
         ("/", "not with a placeholder"),

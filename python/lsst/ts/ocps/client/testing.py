@@ -90,6 +90,9 @@ class FakeService:
         self.keeps_run_id = True
         """Whether jobs remember the run_id that they were created with."""
 
+        self.tells_sizes = True
+        """Whether results are listed with their sizes."""
+
         self._records: dict[str, FakeRecord] = {}
         self._errors: dict[str, deque[BackendError]] = {}
         self._lost_answers: Counter[str] = Counter()
@@ -250,7 +253,10 @@ class FakeService:
             if record.job.phase != before:
                 return  # aborted, or forced into another phase
             if after == ExecutionPhase.COMPLETED:
-                results = (Result(name, size=len(data)) for name, data in script.results.items())
+                results = (
+                    Result(name, size=len(data) if self.tells_sizes else None)
+                    for name, data in script.results.items()
+                )
                 record.job = replace(record.job, results=tuple(results))
             elif after == ExecutionPhase.ERROR:
                 record.job = replace(record.job, error=ErrorSummary(script.error))

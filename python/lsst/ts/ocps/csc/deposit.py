@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -92,14 +93,17 @@ class Depositor:
             async with deadline.enforce(), self._places:
                 deposit = await attempt.run(deadline)
         except (BackendError, DepositError) as error:
-            deposit = Deposit("failed", attempt.location, str(error))
+            deposit = attempt.give_up(str(error))
         except DeadlineExceededError as error:
             reason = f"; last error: {attempt.last_error}" if attempt.last_error is not None else ""
-            deposit = Deposit("failed", attempt.location, f"{error}{reason}")
+            deposit = attempt.give_up(f"{error}{reason}")
+        except asyncio.CancelledError:
+            await attempt.discard()
+            raise
         except Exception as error:
             log = get_logger("deposit", run_id=record.run.run_id, payload=record.run.payload)
             log.exception("deposit failed unexpectedly")
-            deposit = Deposit("failed", attempt.location, f"unexpected: {error!r}")
+            deposit = attempt.give_up(f"unexpected: {error!r}")
         if not deposit.is_complete:
             await attempt.discard()
         return deposit
@@ -114,6 +118,7 @@ class _Attempt:
         self._outlet = outlet
         self._open_backend = open_backend
         self._store: Store | None = None
+        self._made: Deposit | None = None
         self.last_error: Exception | None = None
         self.location = f"{plan.scheme}://{plan.root}/{plan.folder}/"
 
@@ -139,9 +144,16 @@ class _Attempt:
             await self._retry(partial(store.commit, manifest), deadline)
         files = read_manifest(manifest, run_id)
         message = "" if files else "no result matches the patterns"
+        self._made = Deposit("complete", store.location, message, files)
         if isinstance(store, AnnexStore):
-            message = await self._announce(store, files, manifest, deadline) or message
-        return Deposit("complete", store.location, message, files)
+            await self._announce(store, files, manifest, deadline)
+        return self._made
+
+    def give_up(self, reason: str) -> Deposit:
+        """What is to be said of an attempt that did not come to its end."""
+        if self._made is not None:
+            return replace(self._made, message=f"deposited, but not announced: {reason}")
+        return Deposit("failed", self.location, reason)
 
     async def discard(self) -> None:
         """Remove what a failed attempt has left, as far as that can be done soon."""
@@ -205,8 +217,8 @@ class _Attempt:
 
     async def _announce(
         self, store: AnnexStore, files: tuple[DepositedFile, ...], manifest: bytes, deadline: Deadline
-    ) -> str:
-        """Tell the world of each file, the manifest last; returns why that failed, or ""."""
+    ) -> None:
+        """Tell the world of each file, the manifest last."""
         digest = hashlib.sha256(manifest).hexdigest()
         own = DepositedFile(
             name=MANIFEST,
@@ -217,13 +229,11 @@ class _Attempt:
             mime_type="application/json",
         )
         events = [(_EVENT, self._to_fields(file)) for file in (*files, own)]
-        try:
-            await self._retry(partial(self._outlet.write_all, events), deadline)
-        except PROGRAMMING_ERRORS:
-            raise
-        except Exception as error:  # noqa: BLE001 (whatever the SAL layer raises; the files are there)
-            return f"deposited, but not announced: {error}"
-        return ""
+        await retry(
+            partial(self._outlet.write_all, events),
+            deadline=deadline,
+            is_transient=lambda error: not isinstance(error, PROGRAMMING_ERRORS),
+        )
 
     def _to_fields(self, file: DepositedFile) -> dict[str, Any]:
         return {
@@ -241,6 +251,4 @@ class _Attempt:
 
     def _is_transient(self, error: Exception) -> bool:
         self.last_error = error
-        if isinstance(error, BackendError | DepositError):
-            return error.transient
-        return not isinstance(error, PROGRAMMING_ERRORS)
+        return isinstance(error, BackendError | DepositError) and error.transient

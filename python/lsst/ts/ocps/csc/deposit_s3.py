@@ -26,6 +26,10 @@ __all__ = ["AnnexStore", "PrefixStore"]
 
 T = TypeVar("T")
 
+_MISTAKES = (AttributeError, ImportError, LookupError, TypeError, ValueError)
+_LASTING = ("Credential", "ParamValidation", "Settings", "Profile", "Config", "Region")
+"""Parts of the names of boto3's errors that trying again does not mend."""
+
 _PASSING_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -216,6 +220,5 @@ def _map_error(error: Exception, location: str) -> DepositError:
             return DepositError(f"{location}: {error}", transient=status in _PASSING_STATUSES)
         cause = cause.__cause__ or cause.__context__
     # Missing credentials and missing packages stay missing; what the network does may pass.
-    words = ("Credential", "ModuleNotFound", "ParamValidation", "Settings", "Profile", "Config", "Region")
-    is_lasting = isinstance(error, TypeError | ValueError) or any(w in type(error).__name__ for w in words)
+    is_lasting = isinstance(error, _MISTAKES) or any(word in type(error).__name__ for word in _LASTING)
     return DepositError(f"{location}: {error}", transient=not is_lasting)

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO
@@ -94,9 +95,10 @@ class FileWriter:
         await run_in_thread(self._finish, name=_THREAD)
 
     def close(self) -> None:
-        """Close the file, whole or not."""
-        if self._file is not None:
-            self._file.close()
+        """Close a file that was not finished. Does not wait: a network volume may hang even in this."""
+        file, self._file = self._file, None
+        if file is not None:
+            threading.Thread(target=file.close, name=_THREAD, daemon=True).start()
 
     def _open(self) -> IO[bytes]:
         if self._file is None:
@@ -115,8 +117,9 @@ class FileWriter:
 
     def _finish(self) -> None:
         try:
-            os.fsync(self._open().fileno())
-            self.close()
+            with self._open() as file:
+                os.fsync(file.fileno())
+            self._file = None
         except OSError as error:
             raise map_os_error(error, self._path) from error
 

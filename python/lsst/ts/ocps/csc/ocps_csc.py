@@ -26,6 +26,7 @@ from .config import CscConfig, CscSettings, choose_version, make_schema
 from .config_layers import read_start
 from .context import CscContext
 from .creation import to_submission
+from .deposit_plan import DepositConfig
 from .enums import FaultCode
 from .errors import ConfigurationError, LedgerDamagedError, LedgerError, RequestRejectedError, SettingsError
 from .limits import check_limits
@@ -210,6 +211,9 @@ class OcpsCsc(ConfigurableCsc):
             parsed, catalogue = await asyncio.to_thread(self._load, vars(config))
             for name, settings in parsed.backends.items():
                 _ = await self.context.pool.get(to_stored_settings(name, settings))
+            if self._ocps_simulation is not None:
+                # What was never computed must not lie where results are looked for.
+                parsed = parsed.model_copy(update={"deposit": DepositConfig(enabled=False)})
         except (ConfigurationError, PayloadError, BackendError) as error:
             raise _refusal(f"configuration refused: {error}") from error
         if parsed.execute_payload and parsed.execute_payload not in catalogue:

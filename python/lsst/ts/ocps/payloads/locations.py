@@ -12,7 +12,7 @@ __all__ = ["FIELDS", "Location", "check_location", "parse_location", "safe_part"
 FIELDS = frozenset({"payload", "site", "index", "day"})
 """What may stand in braces: name of the payload, site, SAL index, observing day (yyyymmdd)."""
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_BUCKET = re.compile(r"([A-Za-z0-9_-]+@)?[A-Za-z0-9][A-Za-z0-9._:-]*")
 _INSTANCE = re.compile(r"(?=.{1,50}$)[A-Za-z0-9]([A-Za-z0-9.]*[A-Za-z0-9])?")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
 _MAX_PART = 120
@@ -66,7 +66,8 @@ def parse_location(text: str) -> Location:
     Parameters
     ----------
     text
-        ``/folder/…``, ``file:///folder/…``, ``s3://bucket/…`` or ``lfa://instance``.
+        ``/folder/…``, ``file:///folder/…``, ``s3://bucket/…``, ``s3://profile@bucket/…`` (a profile of
+        lsst-resources) or ``lfa://instance``.
 
     Raises
     ------
@@ -76,8 +77,8 @@ def parse_location(text: str) -> Location:
     if text.startswith("/"):
         return _parse_folder(text)
     parts = urlsplit(text)
-    if parts.query or parts.fragment or parts.username is not None:
-        raise ValueError("a location has no query, no fragment and no user")
+    if parts.query or parts.fragment or parts.password is not None:
+        raise ValueError("a location has no query, no fragment and no password")
     match parts.scheme:
         case "file" if not parts.netloc and parts.path.startswith("/"):
             return _parse_folder(unquote(parts.path))
