@@ -22,6 +22,7 @@ from lsst.ts.ocps.client.settings import AnyBackendSettings, UwsSettings
 from lsst.ts.ocps.client.testing import FakeBackend, FakeService
 from lsst.ts.ocps.csc.backends import BackendPool, to_stored_settings
 from lsst.ts.ocps.csc.commands import choose_first_ack
+from lsst.ts.ocps.csc.deposit import Depositor
 from lsst.ts.ocps.csc.errors import LedgerError
 from lsst.ts.ocps.csc.ledger import Ledger
 from lsst.ts.ocps.csc.ledger_file import prepare_database
@@ -248,6 +249,7 @@ class CoreLife:
         self.tracker = Tracker(
             ledger=self.ledger,
             reporter=self.reporter,
+            depositor=Depositor(self._outlet),
             pool=BackendPool(world.open_backend),
             on_death=self._note_death,
             on_ledger_error=self._note_ledger_error,
