@@ -71,7 +71,6 @@ def test_the_configuration_refuses_what_is_no_place() -> None:
     values: dict[str, Any] = {
         "backends": {"a": {"kind": "uws", "url": "http://a"}},
         "default_backend": "a",
-        "payload_directories": ["p"],
     }
     assert CscConfig.model_validate(values).deposit == DepositConfig()
     with pytest.raises(ValidationError, match="a location is"):
