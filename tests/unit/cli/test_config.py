@@ -157,6 +157,13 @@ def test_errors_are_those_of_the_command_start(folder: Path, capsys: pytest.Capt
     )
 
 
+def test_where_results_go_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder / "_summit.yaml", {"deposit": {"location": "/data/{payload}"}})
+    write(folder / "night.yaml", {"deposit": {"enabled": False}})
+    assert check(capsys, folder / "_summit.yaml")[1].count("      deposit: /data/{payload}\n") == 2
+    assert "deposit" not in check(capsys, folder / "night.yaml")[1]
+
+
 def test_an_instance_that_is_wrong_does_not_hide_the_others(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

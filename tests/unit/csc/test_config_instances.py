@@ -80,6 +80,8 @@ def test_an_instance_watches_only_the_back_ends_that_it_uses() -> None:
     assert set(configure(3).backends) == {"own"}
     # What was read once is read again as the same.
     assert configure(3).backends["own"] == parse_config(DOCUMENT).backends["own"]
+    deposit = {"location": "/data/{index}", "max_file_bytes": "1GiB"}
+    assert configure(3, deposit=deposit).deposit == parse_config(DOCUMENT | {"deposit": deposit}).deposit
 
 
 def test_what_is_said_of_a_payload_is_merged_key_by_key() -> None:

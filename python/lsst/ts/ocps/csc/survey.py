@@ -177,6 +177,9 @@ def _instance_lines(config: CscConfig, catalogue: Catalogue) -> Iterator[str]:
     yield f"limits: {_limits_text(config.limits)}"
     for name, definition in catalogue.items():
         yield f"payload {name}: on {config.choose_backend(name)}; limits: {_limits_text(definition.limits)}"
+        location = (definition.deposit.location if definition.deposit else "") or config.deposit.location
+        if config.deposit.enabled and location:
+            yield f"  deposit: {location}"
         if config.backends[config.choose_backend(name)].kind == "api_server":
             yield from (f"  {line}" for line in _shell_lines(definition) or ("cannot run there",))
     if not config.execute_payload:
