@@ -65,6 +65,17 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 _TEXT = {"type": "string", "default": ""}
 
+_VOTABLE = (
+    (
+        '<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE type="results">'
+        '<INFO name="QUERY_STATUS" value="OK"/><TABLE><FIELD name="query" datatype="char" arraysize="*"/>'
+        "<DATA><TABLEDATA><TR><TD>"
+    ),
+    "{QUERY}",
+    "</TD></TR></TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>",
+)
+"""A table whose one cell is what was asked."""
+
 PAYLOADS: dict[str, dict[str, Any]] = {
     "sleep": {
         "parameters": _object(seconds={"type": "number", "default": 60, "minimum": 0}),
@@ -99,6 +110,10 @@ PAYLOADS: dict[str, dict[str, Any]] = {
         "parameters": _object(script=_TEXT),
         "run": {"command": ["sh", "-c", 'eval "$1"', "sh", "{script}"], "allow_dash": ["script"]},
         "execution_duration": 0,
+    },
+    "query": {
+        "parameters": _object(QUERY=_TEXT, LANG=_TEXT),
+        "run": {"command": ["sh", "-c", 'printf "%s" "$1$2$3" > "$JOB_OUTPUT_DIR/result"', "sh", *_VOTABLE]},
     },
     "brief": {
         "parameters": _object(),

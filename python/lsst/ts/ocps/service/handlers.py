@@ -19,6 +19,7 @@ from .context import ProcessContext
 from .controls import read_action, read_filter, read_waiting
 from .errors import NotFoundError, StoreError, UsageError
 from .forms import Form, read_body, read_form, read_query
+from .openapi import CREATION, FILTERS, PARAMETERS, RUN, VALUE, WAITING, form
 from .responses import FileResponse, see_other, text_response, xml_response
 from .schema import StoredJob
 from .sync import primary_result, run_at_once
@@ -84,7 +85,7 @@ async def read_capabilities(request: Request) -> Response:
     return xml_response(capabilities_to_xml(_root_url(request), _context(request).jobs.definitions))
 
 
-@router.get("/jobs", summary="The jobs of all payloads; PHASE, AFTER, LAST")
+@router.get("/jobs", summary="The jobs of all payloads; PHASE, AFTER, LAST", openapi_extra=FILTERS)
 async def list_all_jobs(request: Request) -> Response:
     return await _list(request, None)
 
@@ -92,12 +93,12 @@ async def list_all_jobs(request: Request) -> Response:
 # Job lists
 
 
-@router.get(_JOBS, summary="The jobs of a payload; PHASE, AFTER, LAST")
+@router.get(_JOBS, summary="The jobs of a payload; PHASE, AFTER, LAST", openapi_extra=FILTERS)
 async def list_jobs(request: Request, payload: str) -> Response:
     return await _list(request, payload)
 
 
-@router.post(_JOBS, summary="Create a job", status_code=303)
+@router.post(_JOBS, summary="Create a job", status_code=303, openapi_extra=CREATION)
 async def create_job(request: Request, payload: str) -> Response:
     stored = await _context(request).jobs.create(payload, await _form(request))
     url = _job_url(request, payload, stored.job_id)
@@ -105,7 +106,7 @@ async def create_job(request: Request, payload: str) -> Response:
 
 
 @router.get(_SYNC, summary="Run a job and be led to its result")
-@router.post(_SYNC, summary="Run a job and be led to its result", status_code=303)
+@router.post(_SYNC, summary="Run a job and be led to its result", status_code=303, openapi_extra=RUN)
 async def run_sync(request: Request, payload: str) -> Response:
     context = _context(request)
     form = await _form(request)
@@ -132,7 +133,9 @@ async def _list(request: Request, payload: str | None) -> Response:
 # Jobs
 
 
-@router.get(_JOB, summary="A job; WAIT and PHASE to be answered when its phase changes")
+@router.get(
+    _JOB, summary="A job; WAIT and PHASE to be answered when its phase changes", openapi_extra=WAITING
+)
 async def read_job(request: Request, payload: str, job_id: str) -> Response:
     context = _context(request)
     waiting = read_waiting(read_query(request), max_wait=context.config.max_wait)
@@ -151,7 +154,12 @@ async def delete_job(request: Request, payload: str, job_id: str) -> Response:
     return see_other(f"{_root_url(request)}/{quote(payload)}/async")
 
 
-@router.post(_JOB, summary="Destroy a job (ACTION=DELETE)", status_code=303)
+@router.post(
+    _JOB,
+    summary="Destroy a job (ACTION=DELETE)",
+    status_code=303,
+    openapi_extra=form(ACTION={"type": "string", "enum": ["DELETE"]}),
+)
 async def act_on_job(request: Request, payload: str, job_id: str) -> Response:
     read_action(await _form(request))
     return await delete_job(request, payload, job_id)
@@ -181,7 +189,12 @@ async def read_phase(request: Request, payload: str, job_id: str) -> Response:
     return text_response((await _context(request).jobs.get(payload, job_id)).phase.value)
 
 
-@router.post(_JOB + "/phase", summary="Run or abort a job (PHASE=RUN, PHASE=ABORT)", status_code=303)
+@router.post(
+    _JOB + "/phase",
+    summary="Run or abort a job (PHASE=RUN, PHASE=ABORT)",
+    status_code=303,
+    openapi_extra=form(PHASE={"type": "string", "enum": ["RUN", "ABORT"]}),
+)
 async def set_phase(request: Request, payload: str, job_id: str) -> Response:
     stored = await _context(request).jobs.set_phase(payload, job_id, await _form(request))
     return see_other(_job_url(request, payload, job_id), _job_document(request, stored))
@@ -193,7 +206,12 @@ async def read_execution_duration(request: Request, payload: str, job_id: str) -
     return text_response(str(stored.job.execution_duration))
 
 
-@router.post(_JOB + "/executionduration", summary="Set the limit of the execution time", status_code=303)
+@router.post(
+    _JOB + "/executionduration",
+    summary="Set the limit of the execution time",
+    status_code=303,
+    openapi_extra=form(EXECUTIONDURATION={"type": "integer", "minimum": 0}),
+)
 async def set_execution_duration(request: Request, payload: str, job_id: str) -> Response:
     await _context(request).jobs.set_execution_duration(payload, job_id, await _form(request))
     return see_other(_job_url(request, payload, job_id))
@@ -205,7 +223,12 @@ async def read_destruction(request: Request, payload: str, job_id: str) -> Respo
     return text_response(format_time(destruction) if destruction else "")
 
 
-@router.post(_JOB + "/destruction", summary="Set the time of destruction", status_code=303)
+@router.post(
+    _JOB + "/destruction",
+    summary="Set the time of destruction",
+    status_code=303,
+    openapi_extra=form(DESTRUCTION={"type": "string", "format": "date-time"}),
+)
 async def set_destruction(request: Request, payload: str, job_id: str) -> Response:
     await _context(request).jobs.set_destruction(payload, job_id, await _form(request))
     return see_other(_job_url(request, payload, job_id))
@@ -246,7 +269,12 @@ async def list_parameters(request: Request, payload: str, job_id: str) -> Respon
     return xml_response(parameters_to_xml(stored.job.parameters))
 
 
-@router.post(_JOB + "/parameters", summary="Change parameters while the job is PENDING", status_code=303)
+@router.post(
+    _JOB + "/parameters",
+    summary="Change parameters while the job is PENDING",
+    status_code=303,
+    openapi_extra=PARAMETERS,
+)
 async def set_parameters(request: Request, payload: str, job_id: str) -> Response:
     await _context(request).jobs.set_parameters(payload, job_id, (await _form(request)).pairs)
     return see_other(_job_url(request, payload, job_id))
@@ -261,7 +289,12 @@ async def read_parameter(request: Request, payload: str, job_id: str, name: str)
     return text_response(values[0])
 
 
-@router.put(_JOB + "/parameters/{name}", summary="Set a parameter while the job is PENDING", status_code=303)
+@router.put(
+    _JOB + "/parameters/{name}",
+    summary="Set a parameter while the job is PENDING",
+    status_code=303,
+    openapi_extra=VALUE,
+)
 async def set_parameter(request: Request, payload: str, job_id: str, name: str) -> Response:
     context = _context(request)
     body = await read_body(request, max_bytes=context.config.max_request)

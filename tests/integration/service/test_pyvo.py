@@ -1,0 +1,64 @@
+"""A client of the community, pyvo, drives jobs of the service through their whole life."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pyvo.dal.exceptions import DALQueryError, DALServiceError
+from pyvo.dal.tap import AsyncTAPJob
+from pyvo.utils.http import create_session
+
+from support.service_calls import Calls
+
+pytestmark = pytest.mark.asyncio
+
+QUERY = "SELECT <&> FROM 'é'"
+
+
+def complete(root: str) -> None:
+    """A job from its creation to its deletion, as pyvo does it; blocks."""
+    with create_session() as session:
+        session.trust_env = False
+        created = session.post(f"{root}/query/async", {"QUERY": QUERY, "LANG": "ADQL", "RUNID": "by pyvo"})
+        created.raise_for_status()
+        job = AsyncTAPJob(created.url, session=session)
+        assert (job.phase, job.uws_version, job.query) == ("PENDING", "1.1", QUERY)
+        job.query = "SELECT 2"
+        assert job.query == "SELECT 2"
+        job.execution_duration = 77
+        assert job.execution_duration.sec == 77
+        later = datetime.now(UTC).replace(microsecond=0, tzinfo=None) + timedelta(days=2)
+        job.destruction = later
+        assert job.destruction.to_datetime() == later
+        job.run().wait()
+        assert job.phase == "COMPLETED"
+        job.raise_if_error()
+        assert job.result_uri == f"{job.url}/results/result"
+        (row,) = job.fetch_result().to_table()
+        assert row["query"] == "SELECT 2"
+        job.delete()
+        assert session.get(created.url).status_code == 404
+
+
+def fail_and_abort(root: str) -> None:
+    """Jobs that end badly; blocks."""
+    with create_session() as session:
+        session.trust_env = False
+        failing = AsyncTAPJob(
+            session.post(f"{root}/fail/async", {"message": "no such table"}).url, session=session
+        )
+        failing.run().wait()
+        assert failing.phase == "ERROR"
+        with pytest.raises(DALQueryError, match="no such table"):
+            failing.raise_if_error()
+        running = AsyncTAPJob(session.post(f"{root}/sleep/async", {"PHASE": "RUN"}).url, session=session)
+        running.abort()
+        assert running.phase == "ABORTED"
+        with pytest.raises(DALServiceError):
+            running.run()
+
+
+@pytest.mark.parametrize("drive", [complete, fail_and_abort])
+async def test_pyvo_drives_jobs(calls: Calls, drive: object) -> None:
+    assert callable(drive)
+    await asyncio.to_thread(drive, str(calls.http.base_url).rstrip("/"))
