@@ -46,8 +46,8 @@ Open = Callable[[], Awaitable[Backend]]
 _MAX_AT_ONCE = 4
 """So many runs are deposited at a time: each has a file and a thread."""
 
-_DISCARD_TIMEOUT = 5.0
-"""How long the remains of a failed deposit are tried to be removed (s); the report waits for it."""
+_DISCARD_TIMEOUT = 3.0
+"""How long remains are tried to be removed (s): the report waits for it, and so does the end of the CSC."""
 
 _PROBE_TIMEOUT = 5.0
 _MAX_EVENT_SIZE = 2**31 - 1
@@ -104,8 +104,7 @@ class Depositor:
             log = get_logger("deposit", run_id=record.run.run_id, payload=record.run.payload)
             log.exception("deposit failed unexpectedly")
             deposit = attempt.give_up(f"unexpected: {error!r}")
-        if not deposit.is_complete:
-            await attempt.discard()
+        await attempt.discard()
         return deposit
 
 
@@ -156,7 +155,7 @@ class _Attempt:
         return Deposit("failed", self.location, reason)
 
     async def discard(self) -> None:
-        """Remove what a failed attempt has left, as far as that can be done soon."""
+        """Remove what is not part of a complete set, as far as that can be done soon."""
         if self._store is not None:
             try:
                 async with asyncio.timeout(_DISCARD_TIMEOUT):

@@ -71,7 +71,6 @@ class _ObjectStore(Store):
         path = self.scratch(MANIFEST)
         _ = await self._do(lambda: path.write_bytes(manifest))
         _ = await self._upload(path, MANIFEST)
-        await self.discard()
 
     @override
     async def discard(self) -> None:

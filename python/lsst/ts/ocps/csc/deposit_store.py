@@ -51,7 +51,7 @@ class Store(ABC):
 
     @abstractmethod
     async def discard(self) -> None:
-        """Remove what was left by an attempt that failed."""
+        """Remove what is not part of a complete set; nothing can be done with this object after it."""
 
 
 class FileWriter:
