@@ -211,6 +211,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("csc_broker", ("memory", *(APACHE_KINDS if is_for_all else (plain,))))
 
 
+def _make_bench(broker_bench: BrokerBench, folder: Path, monkeypatch: pytest.MonkeyPatch) -> CscBench:
+    state_dir = folder / "state"
+    state_dir.mkdir()
+    for name, value in environment_of(broker_bench.settings, state_dir).items():
+        monkeypatch.setenv(name, value)
+    return CscBench(write_configuration(folder / "config"), state_dir)
+
+
 @pytest.fixture
 def csc_bench(
     csc_broker: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -218,8 +226,10 @@ def csc_bench(
     """A bench on a broker and registry inside this process, and, as system test, on Apache Kafka."""
     broker_bench = request.getfixturevalue(f"{csc_broker}_bench")
     assert isinstance(broker_bench, BrokerBench)
-    state_dir = tmp_path / "state"
-    state_dir.mkdir()
-    for name, value in environment_of(broker_bench.settings, state_dir).items():
-        monkeypatch.setenv(name, value)
-    return CscBench(write_configuration(tmp_path / "config"), state_dir)
+    return _make_bench(broker_bench, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def memory_csc(memory_bench: BrokerBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CscBench:
+    """A bench inside this process only, for what another broker shows no better."""
+    return _make_bench(memory_bench, tmp_path, monkeypatch)

@@ -35,13 +35,13 @@ async def abort(remote: Remote, job_id: str) -> Any:
 
 
 async def test_rule_6_the_intent_is_in_the_ledger_before_the_back_end_is_asked(
-    csc_bench: CscBench, monkeypatch: pytest.MonkeyPatch
+    memory_csc: CscBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    csc_bench.on_end(duration=math.inf)
-    async with csc_bench.csc() as csc, csc_bench.remote() as remote:
+    memory_csc.on_end(duration=math.inf)
+    async with memory_csc.csc() as csc, memory_csc.remote() as remote:
         ack = await start(remote)
         written: list[bool] = []
-        serve = csc_bench.service.serve
+        serve = memory_csc.service.serve
 
         async def look(backend: str, operation: str, work: Any) -> Any:
             if operation == "abort":
@@ -49,7 +49,7 @@ async def test_rule_6_the_intent_is_in_the_ledger_before_the_back_end_is_asked(
                 written.append(record is not None and record.abort_requested)
             return await serve(backend, operation, work)
 
-        monkeypatch.setattr(csc_bench.service, "serve", look)
+        monkeypatch.setattr(memory_csc.service, "serve", look)
         assert (await abort(remote, "1")).ack == COMPLETE
         assert written == [True]
         assert (await final_ack(remote, "run", ack)).ack == ABORTED
@@ -57,16 +57,16 @@ async def test_rule_6_the_intent_is_in_the_ledger_before_the_back_end_is_asked(
 
 @pytest.mark.parametrize("phase", [P.QUEUED, P.EXECUTING, P.HELD, P.SUSPENDED, P.UNKNOWN])
 async def test_rule_6_a_job_is_aborted_in_every_phase_in_which_it_lives(
-    csc_bench: CscBench, phase: ExecutionPhase
+    memory_csc: CscBench, phase: ExecutionPhase
 ) -> None:
-    csc_bench.on_end(duration=math.inf, queued=math.inf if phase is P.QUEUED else 0)
-    async with csc_bench.csc(), csc_bench.remote() as remote:
+    memory_csc.on_end(duration=math.inf, queued=math.inf if phase is P.QUEUED else 0)
+    async with memory_csc.csc(), memory_csc.remote() as remote:
         spy = Spy(remote)
         ack = await start(remote)
         if phase not in {P.QUEUED, P.EXECUTING}:
             await spy.wait_for("job_phase", 2)
-            (url,) = csc_bench.service.jobs()
-            csc_bench.service.force(url, phase)
+            (url,) = memory_csc.service.jobs()
+            memory_csc.service.force(url, phase)
         await eventually(lambda: phase.value in spy.phases())
         assert (await abort(remote, "1")).ack == COMPLETE
         assert (await final_ack(remote, "run", ack)).ack == ABORTED
@@ -74,22 +74,22 @@ async def test_rule_6_a_job_is_aborted_in_every_phase_in_which_it_lives(
         assert (result.exit_code, json.loads(result.result)["phase"]) == (255, "ABORTED")
 
 
-async def test_rule_6_a_run_that_waits_for_a_slot_is_aborted_and_never_runs(csc_bench: CscBench) -> None:
-    csc_bench.on_end(duration=math.inf)
-    async with csc_bench.csc(), csc_bench.remote() as remote:
+async def test_rule_6_a_run_that_waits_for_a_slot_is_aborted_and_never_runs(memory_csc: CscBench) -> None:
+    memory_csc.on_end(duration=math.inf)
+    async with memory_csc.csc(), memory_csc.remote() as remote:
         first = await start(remote, payload="narrow")
         second = await start(remote, payload="narrow")
         assert (await abort(remote, "2")).ack == COMPLETE
         assert (await final_ack(remote, "run", second)).ack == ABORTED
         assert (await abort(remote, "1")).ack == COMPLETE
         assert (await final_ack(remote, "run", first)).ack == ABORTED
-        assert [csc_bench.service.runs_of(url) for url in csc_bench.service.jobs()] == [1, 0]
+        assert [memory_csc.service.runs_of(url) for url in memory_csc.service.jobs()] == [1, 0]
 
 
-async def test_rule_6_a_run_without_a_job_is_aborted_by_its_run_id(csc_bench: CscBench) -> None:
-    async with csc_bench.csc(), csc_bench.remote() as remote:
+async def test_rule_6_a_run_without_a_job_is_aborted_by_its_run_id(memory_csc: CscBench) -> None:
+    async with memory_csc.csc(), memory_csc.remote() as remote:
         spy = Spy(remote)
-        csc_bench.service.fail("create", *(BackendUnavailableError("fake", "away") for _ in range(99)))
+        memory_csc.service.fail("create", *(BackendUnavailableError("fake", "away") for _ in range(99)))
         sending = asyncio.create_task(start(remote))
         told = remote.evt_active_jobs
         await eventually(lambda: told.get() is not None and len(told.get().jobs) > 2)
@@ -99,12 +99,12 @@ async def test_rule_6_a_run_without_a_job_is_aborted_by_its_run_id(csc_bench: Cs
         assert (await sending).ack == ABORTED
         (result,) = await spy.wait_for("job_result")
         assert (result.exit_code, result.job_id) == (255, job["run_id"])
-    assert csc_bench.service.jobs() == {}
+    assert memory_csc.service.jobs() == {}
 
 
-async def test_rule_6_many_aborts_at_once_are_one_in_effect(csc_bench: CscBench) -> None:
-    csc_bench.on_end(duration=math.inf)
-    async with csc_bench.csc(), csc_bench.remote() as remote, csc_bench.remote() as other:
+async def test_rule_6_many_aborts_at_once_are_one_in_effect(memory_csc: CscBench) -> None:
+    memory_csc.on_end(duration=math.inf)
+    async with memory_csc.csc(), memory_csc.remote() as remote, memory_csc.remote() as other:
         spy = Spy(remote)
         ack = await start(remote)
         (phase, *_) = await spy.wait_for("job_phase")
@@ -116,15 +116,15 @@ async def test_rule_6_many_aborts_at_once_are_one_in_effect(csc_bench: CscBench)
         assert (await final_ack(remote, "run", ack)).ack == ABORTED
         assert (await abort(other, "1")).ack == COMPLETE
         assert len(await spy.wait_for("job_result")) == 1
-        assert csc_bench.service.calls["abort"] == 1
-        assert csc_bench.service.calls["delete"] == 0
+        assert memory_csc.service.calls["abort"] == 1
+        assert memory_csc.service.calls["delete"] == 0
 
 
-async def test_rule_6_a_job_that_failed_is_named_as_such_and_keeps_its_files(csc_bench: CscBench) -> None:
-    csc_bench.on_end(P.ERROR)
-    async with csc_bench.csc(), csc_bench.remote() as remote:
+async def test_rule_6_a_job_that_failed_is_named_as_such_and_keeps_its_files(memory_csc: CscBench) -> None:
+    memory_csc.on_end(P.ERROR)
+    async with memory_csc.csc(), memory_csc.remote() as remote:
         await final_ack(remote, "run", await start(remote))
         refused = await abort(remote, "1")
         assert (refused.ack, "has ended as ERROR" in refused.result) == (FAILED, True)
-        assert csc_bench.service.calls["abort"] == csc_bench.service.calls["delete"] == 0
+        assert memory_csc.service.calls["abort"] == memory_csc.service.calls["delete"] == 0
         assert remote.evt_job_result.nqueued == 1

@@ -66,11 +66,11 @@ async def test_defect_02_one_answer_that_never_comes_holds_up_nobody_and_not_the
             await served.csc.close()
 
 
-async def test_defect_05_a_failed_job_fails_its_execute_where_the_site_wants_it(csc_bench: CscBench) -> None:
-    csc_bench.on_end(P.ERROR, error="no flats")
+async def test_defect_05_a_failed_job_fails_its_execute_where_the_site_wants_it(memory_csc: CscBench) -> None:
+    memory_csc.on_end(P.ERROR, error="no flats")
     for wanted, told in ((True, (SalRetCode.CMD_FAILED, "Failed: no flats")), (False, (COMPLETE, "Done"))):
-        write_configuration(csc_bench.config_dir.parents[1], execute_reports_failure=wanted)
-        async with csc_bench.csc(), csc_bench.remote() as remote:
+        write_configuration(memory_csc.config_dir.parents[1], execute_reports_failure=wanted)
+        async with memory_csc.csc(), memory_csc.remote() as remote:
             ack = await remote.cmd_execute.set_start(wait_done=False, timeout=TIMEOUT)
             final = await final_ack(remote, "execute", ack)
             assert (final.ack, final.result) == told
@@ -78,11 +78,11 @@ async def test_defect_05_a_failed_job_fails_its_execute_where_the_site_wants_it(
 
 
 async def test_defect_09_a_command_record_that_is_delivered_again_starts_no_further_job(
-    csc_bench: CscBench, memory_bench: BrokerBench
+    memory_csc: CscBench, memory_bench: BrokerBench
 ) -> None:
-    csc_bench.on_end(duration=0.3)
+    memory_csc.on_end(duration=0.3)
     name = memory_bench.settings.broker_address.removeprefix("memory://")
-    async with csc_bench.csc(), csc_bench.remote() as remote:
+    async with memory_csc.csc(), memory_csc.remote() as remote:
         spy = Spy(remote)
         ack = await remote.cmd_execute.set_start(wait_done=False, timeout=TIMEOUT)
         topics = _CLUSTERS[name].topics
@@ -96,17 +96,17 @@ async def test_defect_09_a_command_record_that_is_delivered_again_starts_no_furt
         await remote.cmd_execute.set_start(timeout=TIMEOUT)
         results = await spy.wait_for("job_result", 2)
         assert [result.job_id for result in results] == ["1", "2"]
-    assert csc_bench.service.calls["create"] == 2
+    assert memory_csc.service.calls["create"] == 2
 
 
 @pytest.mark.parametrize("outcome", [P.COMPLETED, P.ERROR, P.ABORTED, P.ARCHIVED, None])
 async def test_defect_10_every_job_result_has_a_job_id_that_other_clients_find(
-    csc_bench: CscBench, outcome: ExecutionPhase | None
+    memory_csc: CscBench, outcome: ExecutionPhase | None
 ) -> None:
-    csc_bench.on_end(outcome or P.COMPLETED, duration=math.inf if outcome is P.ABORTED else 0)
-    async with csc_bench.csc(), csc_bench.remote() as remote:
+    memory_csc.on_end(outcome or P.COMPLETED, duration=math.inf if outcome is P.ABORTED else 0)
+    async with memory_csc.csc(), memory_csc.remote() as remote:
         if outcome is None:
-            csc_bench.service.lose_answers("create", 1)
+            memory_csc.service.lose_answers("create", 1)
         ack = await remote.cmd_execute.set_start(wait_done=False, timeout=TIMEOUT)
         if outcome is P.ABORTED:
             await remote.cmd_abort_job.set_start(job_id="1", timeout=TIMEOUT)
@@ -115,9 +115,9 @@ async def test_defect_10_every_job_result_has_a_job_id_that_other_clients_find(
 
 
 async def test_defect_11_a_broker_that_is_away_stops_neither_the_loop_nor_the_following_of_jobs(
-    csc_bench: CscBench, monkeypatch: pytest.MonkeyPatch
+    memory_csc: CscBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    csc_bench.on_end(duration=0.5)
+    memory_csc.on_end(duration=0.5)
     is_back = asyncio.Event()
     is_back.set()
     send = MemoryBroker.send
@@ -127,7 +127,7 @@ async def test_defect_11_a_broker_that_is_away_stops_neither_the_loop_nor_the_fo
         return await send(self, *args, **kwargs)
 
     monkeypatch.setattr(MemoryBroker, "send", send_late)
-    async with csc_bench.csc() as csc, csc_bench.remote() as remote:
+    async with memory_csc.csc() as csc, memory_csc.remote() as remote:
         spy = Spy(remote)
         ack = await remote.cmd_execute.set_start(wait_done=False, timeout=TIMEOUT)
         await spy.wait_for("job_phase", 2)
@@ -167,9 +167,9 @@ def trouble(monkeypatch: pytest.MonkeyPatch) -> Trouble:
 
 
 async def test_defect_12_a_command_that_is_sent_while_nobody_can_read_is_obeyed_afterwards(
-    csc_bench: CscBench, trouble: Trouble
+    memory_csc: CscBench, trouble: Trouble
 ) -> None:
-    async with csc_bench.csc(), csc_bench.remote() as remote:
+    async with memory_csc.csc(), memory_csc.remote() as remote:
         trouble.error = BrokerError("the broker is away")
         sending = asyncio.create_task(remote.cmd_execute.set_start(wait_done=False, timeout=TIMEOUT))
         await trouble.wait_for(2)
@@ -177,13 +177,13 @@ async def test_defect_12_a_command_that_is_sent_while_nobody_can_read_is_obeyed_
         ack = await sending
         assert ack.ack == SalRetCode.CMD_INPROGRESS
         assert (await final_ack(remote, "execute", ack)).ack == COMPLETE
-    assert csc_bench.service.calls["create"] == 1
+    assert memory_csc.service.calls["create"] == 1
 
 
 async def test_defect_13_a_csc_whose_reader_has_died_ends_and_is_not_alive_and_mute(
-    csc_bench: CscBench, trouble: Trouble
+    memory_csc: CscBench, trouble: Trouble
 ) -> None:
-    async with csc_bench.csc() as csc:
+    async with memory_csc.csc() as csc:
         trouble.error = SystemError("out of the client library")
         # Whatever comes wakes the reader.
         await csc.evt_errorCode.set_write(errorCode=0, force_output=True)
@@ -191,20 +191,20 @@ async def test_defect_13_a_csc_whose_reader_has_died_ends_and_is_not_alive_and_m
             await asyncio.wait_for(csc.done_task, TIMEOUT)
 
 
-async def test_defect_22_a_client_that_comes_back_learns_how_its_job_has_ended(csc_bench: CscBench) -> None:
-    async with csc_bench.csc(), csc_bench.remote() as remote:
+async def test_defect_22_a_client_that_comes_back_learns_how_its_job_has_ended(memory_csc: CscBench) -> None:
+    async with memory_csc.csc(), memory_csc.remote() as remote:
         phases = Spy(remote)
         for _ in range(2):
             await remote.cmd_execute.set_start(timeout=TIMEOUT)
         await phases.wait_for("job_result", 2)
-        async with csc_bench.remote() as back:
+        async with memory_csc.remote() as back:
             # One value an index is kept in Kafka, as ever.
             assert back.evt_job_result.get().job_id == "2"
             with pytest.raises(AckError) as refused:
                 await back.cmd_abort_job.set_start(job_id="1", timeout=TIMEOUT)
             assert "job 1 has ended as COMPLETED" in refused.value.ackcmd.result
         # The back end knows the job by the run_id, which was told in every event.
-        backend = await csc_bench.open_backend("fake", None)
+        backend = await memory_csc.open_backend("fake", None)
         run_ids = [ref.run_id for ref in await backend.list_jobs("execute")]
         assert phases.of("job_phase")[0].run_id == run_ids[-1]
 
@@ -227,9 +227,9 @@ async def test_defect_23_a_job_costs_few_requests_and_few_messages(served_bench:
         assert len([data for data in published if f"job_id={job_id}" in data.message]) <= 2
 
 
-async def test_defect_26_run_ids_differ_though_two_clients_count_alike(csc_bench: CscBench) -> None:
-    csc_bench.on_end(duration=math.inf)
-    async with csc_bench.csc() as csc, csc_bench.remote() as remote:
+async def test_defect_26_run_ids_differ_though_two_clients_count_alike(memory_csc: CscBench) -> None:
+    memory_csc.on_end(duration=math.inf)
+    async with memory_csc.csc() as csc, memory_csc.remote() as remote:
         spy = Spy(remote)
         for identity in ("script@one", "script@two"):
             data = csc.cmd_execute.DataType()

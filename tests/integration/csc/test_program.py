@@ -1,5 +1,6 @@
 """``run_ocps INDEX`` as a process of its own; the broker is in its memory, so that none is needed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -122,3 +123,7 @@ def test_it_runs_until_it_is_told_to_stop_and_a_second_one_is_refused(program: P
     assert f"held by process {first.pid}" in line
     first.send_signal(signal.SIGTERM)
     assert first.wait(TIMEOUT) == 0, program.log.read_text()
+    # All but the last words of a program that cannot start is JSON.
+    lines = [line for line in program.log.read_text().splitlines() if not line.startswith("run_ocps: ")]
+    assert lines
+    assert all(json.loads(line).keys() >= {"time", "level", "logger", "event"} for line in lines)

@@ -29,12 +29,12 @@ async def start(remote: Remote, command: str = "run", **fields: Any) -> Any:
         return error.ackcmd
 
 
-async def test_writing_every_write_names_every_field_and_inherits_nothing(csc_bench: CscBench) -> None:
-    csc_bench.on_end(P.ERROR, error="no flats")
-    async with csc_bench.csc() as csc, csc_bench.remote() as remote:
+async def test_writing_every_write_names_every_field_and_inherits_nothing(memory_csc: CscBench) -> None:
+    memory_csc.on_end(P.ERROR, error="no flats")
+    async with memory_csc.csc() as csc, memory_csc.remote() as remote:
         spy = Spy(remote)
         await final_ack(remote, "run", await start(remote, label="night 1"))
-        csc_bench.on_end(results={"metrics.json": b'[{"name": "m", "value": 2}]'})
+        memory_csc.on_end(results={"metrics.json": b'[{"name": "m", "value": 2}]'})
         await final_ack(remote, "execute", await start(remote, "execute"))
         results = await spy.wait_for("job_result", 2)
         last = spy.of("job_phase")[-1]
@@ -45,8 +45,8 @@ async def test_writing_every_write_names_every_field_and_inherits_nothing(csc_be
         assert csc._ocps_outlet.differences == {}
 
 
-async def test_writing_equal_records_are_written_all_the_same(csc_bench: CscBench) -> None:
-    async with csc_bench.csc(State.STANDBY) as csc, csc_bench.remote() as remote:
+async def test_writing_equal_records_are_written_all_the_same(memory_csc: CscBench) -> None:
+    async with memory_csc.csc(State.STANDBY) as csc, memory_csc.remote() as remote:
         told: list[Any] = []
 
         async def hear(data: Any) -> None:
@@ -59,21 +59,21 @@ async def test_writing_equal_records_are_written_all_the_same(csc_bench: CscBenc
         assert {(data.names, data.definitions) for data in told} == {("", "{}")}
 
 
-async def test_writing_no_string_is_longer_than_60_000_bytes(csc_bench: CscBench) -> None:
+async def test_writing_no_string_is_longer_than_60_000_bytes(memory_csc: CscBench) -> None:
     big = "ä" * 40_000
     metrics = [{"name": f"m{number}", "value": number, "tags": {"t": "ü" * 300}} for number in range(400)]
-    csc_bench.on_end(
+    memory_csc.on_end(
         results={
             "result.json": json.dumps({"a": "b" * 60_000}).encode(),
             "metrics.json": json.dumps(metrics).encode(),
             **{f"{number}-{'ö' * 100}.fits": b"1" for number in range(300)},
         }
     )
-    payloads = (csc_bench.config_dir / "../../payloads").resolve()
+    payloads = (memory_csc.config_dir / "../../payloads").resolve()
     for number in range(40):
         definition = {"name": f"big-{number}", "description": "ß" * 1000}
         (payloads / f"big-{number}.yaml").write_text(yaml.safe_dump(definition))
-    async with csc_bench.csc(), csc_bench.remote() as remote:
+    async with memory_csc.csc(), memory_csc.remote() as remote:
         heard: list[Any] = []
 
         async def hear(data: Any) -> None:
@@ -82,7 +82,7 @@ async def test_writing_no_string_is_longer_than_60_000_bytes(csc_bench: CscBench
         for name in (*EVENTS, *STATES):
             getattr(remote, f"evt_{name}").callback = hear
         run = await final_ack(remote, "run", await start(remote, parameters=json.dumps({"text": big})))
-        csc_bench.on_end(P.ERROR, error=big)
+        memory_csc.on_end(P.ERROR, error=big)
         failed = await final_ack(remote, "run", await start(remote))
         wrong = json.dumps({f"unknown-{number}": big for number in range(1500)})
         refused = await start(remote, parameters=wrong[:900_000].rpartition(",")[0] + "}")
@@ -100,18 +100,18 @@ async def test_writing_no_string_is_longer_than_60_000_bytes(csc_bench: CscBench
         assert max(sizes) <= MAX_STRING_BYTES
 
 
-async def test_limits_are_none_by_default(csc_bench: CscBench) -> None:
-    csc_bench.on_end(duration=math.inf)
-    async with csc_bench.csc() as csc, csc_bench.remote() as remote:
+async def test_limits_are_none_by_default(memory_csc: CscBench) -> None:
+    memory_csc.on_end(duration=math.inf)
+    async with memory_csc.csc() as csc, memory_csc.remote() as remote:
         acks = await asyncio.gather(*(start(remote, command) for command in ["run", "execute"] * 8))
         assert {ack.ack for ack in acks} == {SalRetCode.CMD_INPROGRESS}
         await eventually(lambda: {record.phase for record in csc.context.tracker.active} == {P.EXECUTING})
         assert len(csc.context.tracker.active) == 16
 
 
-async def test_a_detached_command_gets_no_second_acknowledgement(csc_bench: CscBench) -> None:
-    csc_bench.on_end(P.ERROR)
-    async with csc_bench.csc() as csc, csc_bench.remote() as remote:
+async def test_a_detached_command_gets_no_second_acknowledgement(memory_csc: CscBench) -> None:
+    memory_csc.on_end(P.ERROR)
+    async with memory_csc.csc() as csc, memory_csc.remote() as remote:
         spy = Spy(remote)
         written: list[str] = []
         acknowledge = csc._ocps_outlet.acknowledge
@@ -130,14 +130,14 @@ async def test_a_detached_command_gets_no_second_acknowledgement(csc_bench: CscB
 
 @pytest.mark.parametrize(("label", "words"), [("x" * 201, "201 characters"), ("a\tb", "cannot be printed")])
 async def test_a_label_that_no_table_could_show_is_refused_by_name(
-    csc_bench: CscBench, label: str, words: str
+    memory_csc: CscBench, label: str, words: str
 ) -> None:
-    async with csc_bench.csc(), csc_bench.remote() as remote:
+    async with memory_csc.csc(), memory_csc.remote() as remote:
         ack = await start(remote, label=label)
         assert ack.ack == SalRetCode.CMD_FAILED
         assert "label: has " in ack.result
         assert words in ack.result
-    assert csc_bench.service.calls["create"] == 0
+    assert memory_csc.service.calls["create"] == 0
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ async def test_a_label_that_no_table_could_show_is_refused_by_name(
     [("end_enable", "enable", State.DISABLED), ("end_disable", "disable", State.ENABLED)],
 )
 async def test_states_a_failed_end_hook_reverts_the_state_truthfully(
-    csc_bench: CscBench, monkeypatch: pytest.MonkeyPatch, hook: str, command: str, before: State
+    memory_csc: CscBench, monkeypatch: pytest.MonkeyPatch, hook: str, command: str, before: State
 ) -> None:
-    async with csc_bench.csc(before) as csc, csc_bench.remote() as remote:
+    async with memory_csc.csc(before) as csc, memory_csc.remote() as remote:
 
         async def fail(_data: Any) -> None:
             raise ExpectedError("the hook failed")

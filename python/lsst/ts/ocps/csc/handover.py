@@ -13,6 +13,7 @@ from .ledger import Ledger
 from .pair import MIN_ACK_GAP
 from .records import Ended, FinalAck, Outcome, OutcomeKind, Report, Run, RunRecord
 from .runs import CreateIntended, ReportBuilt, ReportWritten, observe
+from .secrets import Secrets
 from .texts import clip
 
 __all__ = ["Handovers"]
@@ -119,7 +120,7 @@ async def _hand_over(run: Run, pairs: Pairs, backend: Backend) -> Outcome:
         _ = await backend.create(to_submission(run, pairs))
     except BackendError as error:
         kind = OutcomeKind.LOST if error.transient and error.was_sent else OutcomeKind.REJECTED
-        return Outcome(kind, clip(str(error), _MAX_MESSAGE_BYTES))
+        return Outcome(kind, clip(Secrets.of(run, pairs).hide(str(error)), _MAX_MESSAGE_BYTES))
     return Outcome(OutcomeKind.COMPLETED)
 
 

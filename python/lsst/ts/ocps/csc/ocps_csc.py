@@ -36,6 +36,7 @@ from .outlet import Outlet
 from .parts import Patience
 from .records import CommandKey, FinalAck, RunRecord
 from .requests import RunRequest, parse_execute, parse_run
+from .secrets import Secrets
 from .texts import MAX_STRING_BYTES, clip
 
 __all__ = ["OcpsCsc"]
@@ -331,7 +332,7 @@ class OcpsCsc(ConfigurableCsc):
         try:
             backend.check(to_submission(run, request.pairs))
         except BackendError as error:
-            raise RequestRejectedError([str(error)]) from error
+            raise RequestRejectedError([Secrets.of(run, request.pairs).hide(str(error))]) from error
         if not backend.has_jobs:
             if request.prerequisites:
                 raise RequestRejectedError([f"prereq_jobs: back end {backend.name} waits for no jobs"])
