@@ -77,6 +77,13 @@ def test_a_secret_that_is_part_of_another_leaves_nothing_of_it() -> None:
     assert Secrets(["token", "token-of-mine"]).hide("token-of-mine") == "***"
 
 
+def test_the_beginning_of_a_secret_that_a_quotation_cuts_off_is_hidden() -> None:
+    secrets = Secrets(["planted-token"])
+    assert secrets.hide("500: 'key=planted-to…'") == "500: 'key=***…'"
+    assert secrets.hide("one…, plan… and pla…") == "one…, ***… and pla…"
+    assert secrets.hide("planted") == "planted"
+
+
 def test_a_short_value_is_not_looked_for() -> None:
     short = "7" * (MIN_LENGTH - 1)
     assert make_secrets(short).hide(f"job {short}") == f"job {short}"

@@ -23,6 +23,9 @@ T = TypeVar("T")
 MIN_LENGTH = 4
 """A shorter value is not looked for (characters): it would be found in every other word, and in job ids."""
 
+_CUT = "…"
+"""Where a long answer is quoted, its end looks so."""
+
 
 class Secrets:
     """The secret values of one run; only the process that took the command knows any.
@@ -53,9 +56,11 @@ class Secrets:
         return cls(value for name, value in pairs or () if (name, value) not in shown)
 
     def hide(self, text: str) -> str:
-        """The text with asterisks in the place of secrets."""
+        """The text with asterisks in the place of secrets, of one that was cut short at its end too."""
         for form in self._forms:
             text = text.replace(form, HIDDEN)
+        for form in self._forms if _CUT in text else ():
+            text = _CUT.join(_hide_beginning(part, form) for part in text.split(_CUT))
         return text
 
     def hide_news(self, news: News) -> News:
@@ -101,3 +106,11 @@ class Secrets:
 def _spell(value: str) -> tuple[str, ...]:
     """The value as it stands in a text, in JSON, in a Python message and in a URL."""
     return value, json.dumps(value)[1:-1], repr(value)[1:-1], quote(value, ""), quote_plus(value)
+
+
+def _hide_beginning(text: str, form: str) -> str:
+    """The text without the beginning of a secret at its end."""
+    for length in range(min(len(form), len(text)), MIN_LENGTH - 1, -1):
+        if text.endswith(form[:length]):
+            return text[:-length] + HIDDEN
+    return text
