@@ -13,6 +13,7 @@ from .config import ServiceConfig
 from .context import ProcessContext, open_context
 from .errors import RequestError
 from .handlers import router
+from .json_dialect import json_router
 from .responses import text_response
 
 __all__ = ["create_app"]
@@ -47,6 +48,7 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
     )
     app.state.context = context
     app.include_router(router)
+    app.include_router(json_router)
     app.add_exception_handler(RequestError, _tell_request_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
     app.add_exception_handler(Exception, _tell_failure)

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import structlog
+from starlette.requests import Request
 
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.executors.base import Executor, ExecutorError
@@ -28,7 +29,7 @@ from .schema import now
 from .store import Store
 from .watch import PhaseWatch
 
-__all__ = ["ProcessContext", "open_context"]
+__all__ = ["ProcessContext", "context_of", "open_context"]
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -44,6 +45,12 @@ class ProcessContext:
     started: datetime
     failure: asyncio.Future[None]
     """Gets an exception if a task without which the service is none has died."""
+
+
+def context_of(request: Request) -> ProcessContext:
+    """What the handler of a request needs."""
+    context: ProcessContext = request.app.state.context
+    return context
 
 
 @asynccontextmanager

@@ -73,8 +73,15 @@ class Dispatcher:
         self._queue[stored.job_id] = stored.payload
         self._fill_slots()
 
-    async def abort(self, stored: StoredJob) -> StoredJob | None:
+    async def abort(self, stored: StoredJob, *, hide: bool = False) -> StoredJob | None:
         """End a job for its user; one that has ended stays as it is.
+
+        Parameters
+        ----------
+        stored
+            The job.
+        hide
+            Whether a job that has not ended is gone for everybody at the same time.
 
         Returns
         -------
@@ -83,7 +90,7 @@ class Dispatcher:
         """
         current: StoredJob | None = stored
         while current is not None and current.phase not in FINAL:
-            aborted = await self._store.abort(stored.job_id, current.phase, end_time=now())
+            aborted = await self._store.abort(stored.job_id, current.phase, end_time=now(), hide=hide)
             if aborted is not None:
                 _log.info("aborted", job_id=stored.job_id, run_id=stored.job.run_id, payload=stored.payload)
                 self._queue.pop(stored.job_id, None)

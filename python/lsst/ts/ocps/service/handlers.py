@@ -15,7 +15,7 @@ from lsst.ts.ocps.uws.documents import job_list_to_xml, job_to_xml, parameters_t
 from lsst.ts.ocps.uws.progress import Progress
 from lsst.ts.ocps.uws.times import format_time
 
-from .context import ProcessContext
+from .context import context_of
 from .controls import read_action, read_filter, read_waiting
 from .errors import NotFoundError, StoreError, UsageError
 from .forms import Form, read_body, read_form, read_query
@@ -34,14 +34,9 @@ _SYNC = "/{payload}/sync"
 _JOB = "/{payload}/async/{job_id}"
 
 
-def _context(request: Request) -> ProcessContext:
-    context: ProcessContext = request.app.state.context
-    return context
-
-
 def _root_url(request: Request) -> str:
     """The root URL as the client sees it, without trailing slash."""
-    public = _context(request).config.public_url
+    public = context_of(request).config.public_url
     return str(public or request.base_url).rstrip("/")
 
 
@@ -50,12 +45,12 @@ def _job_url(request: Request, payload: str, job_id: str) -> str:
 
 
 def _job_document(request: Request, stored: StoredJob, progress: Progress | None = None) -> bytes:
-    job = replace(stored.job, quote=_context(request).jobs.quote(stored))
+    job = replace(stored.job, quote=context_of(request).jobs.quote(stored))
     return job_to_xml(job, job_url=_job_url(request, stored.payload, stored.job_id), progress=progress)
 
 
 async def _form(request: Request) -> Form:
-    return await read_form(request, max_bytes=_context(request).config.max_request)
+    return await read_form(request, max_bytes=context_of(request).config.max_request)
 
 
 # The service itself
@@ -63,13 +58,13 @@ async def _form(request: Request) -> Form:
 
 @router.get("/", summary="The payloads, for people")
 async def read_root(request: Request) -> Response:
-    page = root_to_html(_root_url(request), _context(request).jobs.definitions)
+    page = root_to_html(_root_url(request), context_of(request).jobs.definitions)
     return Response(page, media_type="text/html; charset=utf-8")
 
 
 @router.get("/availability", summary="VOSI availability")
 async def read_availability(request: Request) -> Response:
-    context = _context(request)
+    context = context_of(request)
     note = ""
     try:
         await context.store.ping()
@@ -82,7 +77,7 @@ async def read_availability(request: Request) -> Response:
 
 @router.get("/capabilities", summary="VOSI capabilities")
 async def read_capabilities(request: Request) -> Response:
-    return xml_response(capabilities_to_xml(_root_url(request), _context(request).jobs.definitions))
+    return xml_response(capabilities_to_xml(_root_url(request), context_of(request).jobs.definitions))
 
 
 @router.get("/jobs", summary="The jobs of all payloads; PHASE, AFTER, LAST", openapi_extra=FILTERS)
@@ -100,7 +95,7 @@ async def list_jobs(request: Request, payload: str) -> Response:
 
 @router.post(_JOBS, summary="Create a job", status_code=303, openapi_extra=CREATION)
 async def create_job(request: Request, payload: str) -> Response:
-    stored = await _context(request).jobs.create(payload, await _form(request))
+    stored = await context_of(request).jobs.create(payload, await _form(request))
     url = _job_url(request, payload, stored.job_id)
     return see_other(url, _job_document(request, stored))
 
@@ -108,7 +103,7 @@ async def create_job(request: Request, payload: str) -> Response:
 @router.get(_SYNC, summary="Run a job and be led to its result")
 @router.post(_SYNC, summary="Run a job and be led to its result", status_code=303, openapi_extra=RUN)
 async def run_sync(request: Request, payload: str) -> Response:
-    context = _context(request)
+    context = context_of(request)
     form = await _form(request)
     async with _disconnection(request) as left:
         stored = await run_at_once(context.jobs, payload, form, max_time=context.config.max_sync, left=left)
@@ -121,7 +116,7 @@ async def run_sync(request: Request, payload: str) -> Response:
 
 async def _list(request: Request, payload: str | None) -> Response:
     wanted = read_filter(read_query(request), payload)
-    listed = await _context(request).jobs.list_jobs(wanted)
+    listed = await context_of(request).jobs.list_jobs(wanted)
     root = _root_url(request)
     return xml_response(
         job_list_to_xml(
@@ -137,7 +132,7 @@ async def _list(request: Request, payload: str | None) -> Response:
     _JOB, summary="A job; WAIT and PHASE to be answered when its phase changes", openapi_extra=WAITING
 )
 async def read_job(request: Request, payload: str, job_id: str) -> Response:
-    context = _context(request)
+    context = context_of(request)
     waiting = read_waiting(read_query(request), max_wait=context.config.max_wait)
     if waiting.seconds > 0:
         async with _disconnection(request) as left:
@@ -150,7 +145,7 @@ async def read_job(request: Request, payload: str, job_id: str) -> Response:
 
 @router.delete(_JOB, summary="Destroy a job", status_code=303)
 async def delete_job(request: Request, payload: str, job_id: str) -> Response:
-    await _context(request).jobs.destroy(payload, job_id)
+    await context_of(request).jobs.destroy(payload, job_id)
     return see_other(f"{_root_url(request)}/{quote(payload)}/async")
 
 
@@ -186,7 +181,7 @@ async def _disconnection(request: Request) -> AsyncIterator[asyncio.Future[None]
 
 @router.get(_JOB + "/phase", summary="The phase")
 async def read_phase(request: Request, payload: str, job_id: str) -> Response:
-    return text_response((await _context(request).jobs.get(payload, job_id)).phase.value)
+    return text_response((await context_of(request).jobs.get(payload, job_id)).phase.value)
 
 
 @router.post(
@@ -196,13 +191,13 @@ async def read_phase(request: Request, payload: str, job_id: str) -> Response:
     openapi_extra=form(PHASE={"type": "string", "enum": ["RUN", "ABORT"]}),
 )
 async def set_phase(request: Request, payload: str, job_id: str) -> Response:
-    stored = await _context(request).jobs.set_phase(payload, job_id, await _form(request))
+    stored = await context_of(request).jobs.set_phase(payload, job_id, await _form(request))
     return see_other(_job_url(request, payload, job_id), _job_document(request, stored))
 
 
 @router.get(_JOB + "/executionduration", summary="The limit of the execution time (s); 0 = unlimited")
 async def read_execution_duration(request: Request, payload: str, job_id: str) -> Response:
-    stored = await _context(request).jobs.get(payload, job_id)
+    stored = await context_of(request).jobs.get(payload, job_id)
     return text_response(str(stored.job.execution_duration))
 
 
@@ -213,13 +208,13 @@ async def read_execution_duration(request: Request, payload: str, job_id: str) -
     openapi_extra=form(EXECUTIONDURATION={"type": "integer", "minimum": 0}),
 )
 async def set_execution_duration(request: Request, payload: str, job_id: str) -> Response:
-    await _context(request).jobs.set_execution_duration(payload, job_id, await _form(request))
+    await context_of(request).jobs.set_execution_duration(payload, job_id, await _form(request))
     return see_other(_job_url(request, payload, job_id))
 
 
 @router.get(_JOB + "/destruction", summary="The time of destruction")
 async def read_destruction(request: Request, payload: str, job_id: str) -> Response:
-    destruction = (await _context(request).jobs.get(payload, job_id)).job.destruction
+    destruction = (await context_of(request).jobs.get(payload, job_id)).job.destruction
     return text_response(format_time(destruction) if destruction else "")
 
 
@@ -230,42 +225,42 @@ async def read_destruction(request: Request, payload: str, job_id: str) -> Respo
     openapi_extra=form(DESTRUCTION={"type": "string", "format": "date-time"}),
 )
 async def set_destruction(request: Request, payload: str, job_id: str) -> Response:
-    await _context(request).jobs.set_destruction(payload, job_id, await _form(request))
+    await context_of(request).jobs.set_destruction(payload, job_id, await _form(request))
     return see_other(_job_url(request, payload, job_id))
 
 
 @router.get(_JOB + "/quote", summary="The expected time of completion, if known")
 async def read_quote(request: Request, payload: str, job_id: str) -> Response:
-    jobs = _context(request).jobs
+    jobs = context_of(request).jobs
     expected = jobs.quote(await jobs.get(payload, job_id))
     return text_response(format_time(expected) if expected else "")
 
 
 @router.get(_JOB + "/owner", summary="The owner, if known")
 async def read_owner(request: Request, payload: str, job_id: str) -> Response:
-    return text_response((await _context(request).jobs.get(payload, job_id)).job.owner_id or "")
+    return text_response((await context_of(request).jobs.get(payload, job_id)).job.owner_id or "")
 
 
 @router.get(_JOB + "/error", summary="Why the job failed, and the end of its standard error")
 async def read_error(request: Request, payload: str, job_id: str) -> Response:
-    return text_response(await _context(request).jobs.read_error(payload, job_id))
+    return text_response(await context_of(request).jobs.read_error(payload, job_id))
 
 
 @router.get(_JOB + "/results", summary="The list of results")
 async def list_results(request: Request, payload: str, job_id: str) -> Response:
-    stored = await _context(request).jobs.get(payload, job_id)
+    stored = await context_of(request).jobs.get(payload, job_id)
     return xml_response(results_to_xml(stored.job.results, job_url=_job_url(request, payload, job_id)))
 
 
 @router.get(_JOB + "/results/{result_id}", summary="A result, or a range of its bytes")
 async def read_result(request: Request, payload: str, job_id: str, result_id: str) -> Response:
-    file, version, media_type = await _context(request).jobs.open_result(payload, job_id, result_id)
+    file, version, media_type = await context_of(request).jobs.open_result(payload, job_id, result_id)
     return FileResponse(file, version=version, media_type=media_type, headers=request.headers)
 
 
 @router.get(_JOB + "/parameters", summary="The parameters")
 async def list_parameters(request: Request, payload: str, job_id: str) -> Response:
-    stored = await _context(request).jobs.get(payload, job_id)
+    stored = await context_of(request).jobs.get(payload, job_id)
     return xml_response(parameters_to_xml(stored.job.parameters))
 
 
@@ -276,13 +271,13 @@ async def list_parameters(request: Request, payload: str, job_id: str) -> Respon
     openapi_extra=PARAMETERS,
 )
 async def set_parameters(request: Request, payload: str, job_id: str) -> Response:
-    await _context(request).jobs.set_parameters(payload, job_id, (await _form(request)).pairs)
+    await context_of(request).jobs.set_parameters(payload, job_id, (await _form(request)).pairs)
     return see_other(_job_url(request, payload, job_id))
 
 
 @router.get(_JOB + "/parameters/{name}", summary="The value of a parameter")
 async def read_parameter(request: Request, payload: str, job_id: str, name: str) -> Response:
-    stored = await _context(request).jobs.get(payload, job_id)
+    stored = await context_of(request).jobs.get(payload, job_id)
     values = [value for given, value in stored.pairs if given.upper() == name.upper()]
     if len(values) != 1:
         raise NotFoundError(f"job {job_id} has {len(values)} values of a parameter {name[:80]!r}")
@@ -296,7 +291,7 @@ async def read_parameter(request: Request, payload: str, job_id: str, name: str)
     openapi_extra=VALUE,
 )
 async def set_parameter(request: Request, payload: str, job_id: str, name: str) -> Response:
-    context = _context(request)
+    context = context_of(request)
     body = await read_body(request, max_bytes=context.config.max_request)
     try:
         value = body.decode()

@@ -91,6 +91,10 @@ class JobService:
             raise NotFoundError(f"no payload is called {payload[:80]!r}; there are: {names}")
         return definition
 
+    def find_definition(self, payload: str) -> PayloadDefinition | None:
+        """The payload of that name; None if it is not configured any more."""
+        return self._definitions.get(payload)
+
     async def create(self, payload: str, form: Form, *, run: bool = False) -> StoredJob:
         """Create a job, PENDING or QUEUED as the form or ``run`` asks.
 

@@ -65,8 +65,8 @@ class Reaper:
 
     async def destroy(self, stored: StoredJob) -> None:
         """Let a job be gone for everybody, at once; harmless if it is already."""
-        ended = await self._dispatcher.abort(stored)
-        if ended is not None and await self._store.mark_destroyed(stored.job_id):
+        ended = await self._dispatcher.abort(stored, hide=True)
+        if ended is not None and (ended.is_hidden or await self._store.mark_destroyed(stored.job_id)):
             _log.info("destroyed", job_id=stored.job_id, run_id=stored.job.run_id, payload=stored.payload)
             self._wake.set()
 

@@ -40,6 +40,7 @@ _FINAL = [phase.value for phase in FINAL]
 _SET_DURATION = _UPDATE.where(jobs.c.phase.not_in(_FINAL), jobs.c.handed_over.is_(False))
 _SET_DESTRUCTION = _UPDATE_KEPT.where(~_IS_ARCHIVED)
 _HIDE = _UPDATE.where(jobs.c.phase.in_(_FINAL), jobs.c.destroyed.is_(False) | _IS_TOLD_OF)
+_HIDDEN: dict[str, Any] = {"destroyed": True, "destruction": None}
 _CLEAN = _UPDATE.where(_IS_TOLD_OF)
 _REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
 
@@ -151,9 +152,18 @@ class Store:
         """Note the end of the command; None if the job is not in phase ``old``."""
         return await self._change_phase(job_id, old, new, handed_over=False, **_outcome_columns(outcome))
 
-    async def abort(self, job_id: str, old: ExecutionPhase, *, end_time: datetime) -> StoredJob | None:
-        """End a job for its user, whatever its command still does; None if it is not in phase ``old``."""
-        return await self._change_phase(job_id, old, ExecutionPhase.ABORTED, end_time=end_time)
+    async def abort(
+        self, job_id: str, old: ExecutionPhase, *, end_time: datetime, hide: bool = False
+    ) -> StoredJob | None:
+        """End a job for its user, whatever its command still does; None if it is not in phase ``old``.
+
+        Parameters
+        ----------
+        hide
+            Whether it is destroyed at the same time, as `mark_destroyed` does: nobody sees it ABORTED.
+        """
+        values = _HIDDEN if hide else {}
+        return await self._change_phase(job_id, old, ExecutionPhase.ABORTED, end_time=end_time, **values)
 
     async def archive(self, job_id: str, old: ExecutionPhase, *, until: datetime) -> StoredJob | None:
         """Keep only the record of a job, until some time; None if it is not in phase ``old``, or hidden."""
@@ -203,7 +213,7 @@ class Store:
 
         It has no time of destruction any more: that tells it from an archived one, which is still shown.
         """
-        hidden = await self._update(_HIDE, job_id, destroyed=True, destruction=None)
+        hidden = await self._update(_HIDE, job_id, **_HIDDEN)
         if hidden is not None:
             self._watch.publish(job_id, None)
         return hidden
@@ -250,6 +260,15 @@ class Store:
             query = query.order_by(jobs.c.creation_time.desc(), jobs.c.job_id.desc()).limit(wanted.last)
         return await self._database.read(
             lambda connection: [_listed(row) for row in connection.execute(query)]
+        )
+
+    async def list_whole(self, phases: frozenset[ExecutionPhase] | None, *, last: int) -> Sequence[StoredJob]:
+        """The newest jobs with all that is known of them, newest first; ``phases`` None: all but ARCHIVED."""
+        is_wanted = ~_IS_ARCHIVED if phases is None else jobs.c.phase.in_([phase.value for phase in phases])
+        newest = jobs.c.creation_time.desc(), jobs.c.job_id.desc()
+        query = sa.select(jobs).where(jobs.c.destroyed.is_(False), is_wanted).order_by(*newest).limit(last)
+        return await self._database.read(
+            lambda connection: [job_from_row(row) for row in connection.execute(query)]
         )
 
     async def list_queued(self) -> Sequence[StoredJob]:
