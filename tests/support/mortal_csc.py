@@ -101,9 +101,10 @@ class EagerBackend(FakeBackend):
 class InlineLedger(Ledger):
     """The ledger without its thread, on a database that outlives it."""
 
-    def __init__(self, connection: sqlite3.Connection, mortality: Mortality) -> None:
+    def __init__(self, world: "World", mortality: Mortality) -> None:
+        self._world = world
         self._path = Path("memory")
-        self._connection = connection
+        self._connection = world.connection
         self._has_failed = False
         self._unreadable = set()
         self._mortality = mortality
@@ -112,6 +113,10 @@ class InlineLedger(Ledger):
     def _submit(self, call: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._mortality.pass_step():
+            if self._world.disk_is_full:
+                self._has_failed = True
+                future.set_exception(LedgerError("database or disk is full"))
+                return future
             (outcome,) = self._transact([call])
             if not self._mortality.pass_step():
                 return future
@@ -190,16 +195,22 @@ class World:
         self.log = BrokerLog()
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         prepare_database(self.connection, Path("memory"))
+        self.disk_is_full = False
         self.deaths: list[str] = []
         """Tasks that ended by an exception."""
 
     async def open_backend(self, name: str, _settings: AnyBackendSettings | None) -> Backend:
         return (FakeBackend if self.creates_pending else EagerBackend)(name, self.service)
 
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether the ledger has runs that are not reported."""
+        return bool(self.connection.execute("SELECT 1 FROM runs WHERE step <> 'reported'").fetchone())
+
     async def records(self) -> list[RunRecord]:
         """All rows of the ledger."""
         rows = self.connection.execute("SELECT run_id FROM runs").fetchall()
-        ledger = InlineLedger(self.connection, Mortality(None))
+        ledger = InlineLedger(self, Mortality(None))
         found = [await ledger.find(run_id) for (run_id,) in rows]
         return [record for record in found if record is not None]
 
@@ -241,7 +252,7 @@ class CoreLife:
     def __init__(self, world: World, steps: int | None, patience: Patience) -> None:
         self._world = world
         self._mortality = world.service.mortality = Mortality(steps)
-        self.ledger = InlineLedger(world.connection, self._mortality)
+        self.ledger = InlineLedger(world, self._mortality)
         self._outlet = MortalOutlet(world.log, self._mortality)
         self.reporter = Reporter(
             self._outlet, self.ledger, on_ledger_error=self._note_ledger_error, on_death=self._note_death
@@ -278,6 +289,9 @@ class CoreLife:
         """Take a command as ``do_run`` does, and acknowledge it as the SAL layer does."""
         try:
             record = await self.tracker.submit(run, run.pairs)
+        except LedgerError:
+            # Refused: the back end was not asked for anything.
+            return
         finally:
             _ = asyncio.get_running_loop().call_soon(self.tracker.release, run.run_id)
         first = choose_first_ack(record)
@@ -292,8 +306,7 @@ class CoreLife:
             return
 
     async def aclose(self) -> None:
-        """Take what has died out of the event loop."""
-        self._mortality.died.set()
+        """Take what has died out of the event loop; close what has not."""
         await self.tracker.aclose()
         await self.reporter.aclose()
 
@@ -301,4 +314,5 @@ class CoreLife:
         self._world.deaths.append(f"{name}: {error!r}")
 
     def _note_ledger_error(self, error: LedgerError) -> None:
-        self._world.deaths.append(f"ledger: {error}")
+        if not self._world.disk_is_full:
+            self._world.deaths.append(f"ledger: {error}")

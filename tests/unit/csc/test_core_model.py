@@ -1,6 +1,7 @@
 """Any order of answers of the back end, failures, kills and time-outs: nothing lost, nothing doubled."""
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,14 @@ from support.virtual_time import run_in_virtual_time
 P = ExecutionPhase
 PATIENCE = Patience(lookup=120.0, give_up=3600.0)
 
+# Making a failing story shorter takes minutes; it is told as it was found.
+STORIES = settings(
+    max_examples=200,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
 
 @dataclass(frozen=True)
 class Command:
@@ -34,6 +43,9 @@ class Command:
     detach: bool
     aborted_after: float | None
     """Somebody aborts it so long after it was sent (s)."""
+
+    repeated_after: float | None
+    """The command record is delivered once more so long after it was sent (s)."""
 
     held_after: float | None
     """The service puts it into HELD so long after it was sent, if it executes then (s)."""
@@ -51,6 +63,7 @@ commands = st.builds(
     waits_for_the_one_before=st.booleans(),
     detach=st.booleans(),
     aborted_after=st.sampled_from([None, None, 0.0, 0.2, 30.0]),
+    repeated_after=st.sampled_from([None, None, 0.0, 5.0]),
     held_after=st.sampled_from([None, None, 0.2, 10.0]),
 )
 troubles = st.tuples(
@@ -103,16 +116,29 @@ class Story:
     def _number_of(run_id: str) -> int:
         return int(run_id.rpartition("-")[2])
 
-    async def live(self, steps: int | None) -> None:
-        """One life: until it is killed, or, if it is the last one, until nothing is left to do."""
+    async def live(self, steps: int | None, stopped_after: float = math.inf) -> None:
+        """One life: until it is killed, or told to stop, or nothing is left to do."""
         life = CoreLife(self.world, steps, PATIENCE)
         async with asyncio.TaskGroup() as group:
             living = group.create_task(self._live(life, group))
             dying = group.create_task(life.died.wait())
-            await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
+            stopping = group.create_task(self._wait_for_stop(stopped_after))
+            await asyncio.wait({living, dying, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            tasks = tuple(group._tasks)
+            if not life.died.is_set():
+                # As the SAL layer ends the commands that are under way before anything else.
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
             await life.aclose()
-            for task in tuple(group._tasks):
+            for task in tasks:
                 task.cancel()
+
+    async def _wait_for_stop(self, seconds: float) -> None:
+        """An operator makes room on the disk before he stops the CSC."""
+        await asyncio.sleep(min(seconds, 1e9))
+        while self.world.disk_is_full:  # noqa: ASYNC110 (in virtual time)
+            await asyncio.sleep(0.1)
 
     async def _live(self, life: CoreLife, group: asyncio.TaskGroup) -> None:
         await life.start()
@@ -123,17 +149,23 @@ class Story:
             self._sent += 1
             self.runs[number] = replace(self.runs[number], accepted_at=time.time())
             obeying.append(group.create_task(life.obey(self.runs[number])))
+            if command.repeated_after is not None:
+                obeying.append(group.create_task(self._repeat(life, number, command.repeated_after)))
             if command.aborted_after is not None:
                 group.create_task(self._abort(life, number, command.aborted_after))
             if command.held_after is not None:
                 group.create_task(self._hold(number, command.held_after))
         await asyncio.gather(*obeying)
-        while life.tracker._followers or await life.ledger.unfinished():  # noqa: ASYNC110 (in virtual time)
+        while life.tracker._followers or self.world.has_unfinished:  # noqa: ASYNC110 (in virtual time)
             await asyncio.sleep(1.0)
 
     async def _abort(self, life: CoreLife, number: int, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await life.tracker.abort(self.runs[number].run_id, patience=1.0)
+
+    async def _repeat(self, life: CoreLife, number: int, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await life.obey(replace(self.runs[number], run_id=f"ocps-test-1-again-{number}"))
 
     async def _hold(self, number: int, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -177,6 +209,13 @@ class Story:
         if not run.detach and outcome.kind is OutcomeKind.COMPLETED:
             assert finals[0] == (SalRetCode.CMD_COMPLETE, results[0]["result"])
 
+    async def fill_disk(self, after: float, seconds: float) -> None:
+        """The disk is full for a while."""
+        await asyncio.sleep(after)
+        self.world.disk_is_full = True
+        await asyncio.sleep(seconds)
+        self.world.disk_is_full = False
+
 
 async def play(
     creates_pending: bool,
@@ -198,13 +237,7 @@ async def play(
     await world.aclose()
 
 
-# Making a failing story shorter takes minutes; it is told as it was found.
-@settings(
-    max_examples=200,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@STORIES
 @given(
     creates_pending=st.booleans(),
     script=st.lists(commands, min_size=1, max_size=3),
@@ -220,3 +253,39 @@ def test_every_accepted_command_ends_in_one_job_result_and_never_in_two_jobs(
     deaths: list[tuple[int, float]],
 ) -> None:
     run_in_virtual_time(play(creates_pending, script, difficulties, failures, deaths))
+
+
+async def play_on_a_full_disk(
+    creates_pending: bool,
+    script: Sequence[Command],
+    failures: Sequence[bool],
+    full: tuple[float, float],
+    stopped_after: float,
+) -> None:
+    world = World(creates_pending=creates_pending)
+    story = Story(world, script)
+    world.log.failures.extend(failures)
+    filling = asyncio.create_task(story.fill_disk(*full))
+    await story.live(None, stopped_after)
+    await filling
+    await story.live(None)
+    await story.check()
+    await world.aclose()
+
+
+@STORIES
+@given(
+    creates_pending=st.booleans(),
+    script=st.lists(commands, min_size=1, max_size=3),
+    failures=st.lists(st.booleans(), max_size=8),
+    full=st.tuples(st.sampled_from([0.0, 0.1, 0.7, 20.2]), st.sampled_from([0.1, 0.5, 40.0])),
+    stopped_after=st.sampled_from([0.2, 0.6, 1.0, 2.0, 25.0, math.inf]),
+)
+def test_what_a_full_disk_does_not_take_is_neither_lost_nor_doubled_if_room_is_made_before_the_end(
+    creates_pending: bool,
+    script: list[Command],
+    failures: list[bool],
+    full: tuple[float, float],
+    stopped_after: float,
+) -> None:
+    run_in_virtual_time(play_on_a_full_disk(creates_pending, script, failures, full, stopped_after))

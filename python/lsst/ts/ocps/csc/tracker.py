@@ -23,7 +23,7 @@ from .ledger import Ledger
 from .logs import get_logger
 from .parts import Parts, Patience
 from .prerequisites import wait_for_job
-from .records import CommandKey, Run, RunRecord
+from .records import CommandKey, Ended, Run, RunRecord
 from .reporter import Reporter
 from .runs import CreateIntended, observe
 
@@ -305,8 +305,9 @@ class Tracker:
             # Where creating is starting, a job that is PENDING is about to run, and nobody's to delete.
             if may_be_orphans and record.run.creates_pending:
                 self._suspects[run_id] = (record, time.time())
-            if self._parts.ledger.has_failed:
+            if self._parts.ledger.has_failed and not isinstance(record.state, Ended):
                 # Its last step may be missing there, and it would be reported once more by the next process.
+                # One that was left at its end may be at "reporting" there, which must not be taken back.
                 self._unsaved[run_id] = record
 
     async def _wait_for_other(self, identifier: str) -> str:
