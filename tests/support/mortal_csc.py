@@ -134,7 +134,7 @@ class BrokerLog:
     records: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     failures: deque[bool] = field(default_factory=deque)
     """The next writes of ``job_result`` and acknowledgements fail: the answer is lost (True), or the record
-    (False)."""
+    (False); so does the look for the last ``job_result``."""
 
     def of(self, name: str) -> list[Mapping[str, Any]]:
         return [fields for told, fields in self.records if told == name]
@@ -176,6 +176,9 @@ class MortalOutlet(Outlet):
     @override
     async def read_last_result(self) -> Any:
         await self._mortality.step()
+        if self._records.failures:
+            self._records.failures.popleft()
+            raise ConnectionError("the broker is away")
         results = self._records.of("evt_job_result")
         return SimpleNamespace(**results[-1]) if results else None
 

@@ -131,7 +131,7 @@ class Story:
                     task.cancel()
                 await asyncio.wait(tasks)
             await life.aclose()
-            for task in tasks:
+            for task in tuple(group._tasks):
                 task.cancel()
 
     async def _wait_for_stop(self, seconds: float) -> None:
