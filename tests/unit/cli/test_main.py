@@ -51,10 +51,21 @@ def test_wrong_use_has_exit_status_2(arguments: list[str], capsys: pytest.Captur
     assert "Usage: ocps" in capsys.readouterr().err
 
 
-def test_wrong_options_of_the_service_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["service", "--payloads", str(tmp_path), "--data", str(tmp_path), "--max-running", "0"]
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--max-running", "0", "0: Input should be greater than 0"),
+        ("--max-sync", "0", "0.0: Input should be greater than 0"),
+        ("--archive-retention", "P-1D", "'P-1D': Input should be"),
+        ("--archive-retention", "-P1D", "'-P1D': Input should be greater than or equal to 0"),
+    ],
+)
+def test_wrong_options_of_the_service_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, reason: str
+) -> None:
+    arguments = ["service", "--payloads", str(tmp_path), "--data", str(tmp_path), f"{option}={value}"]
     assert run_command_line(arguments) == 2
-    assert "ocps: --max-running 0: Input should be greater than 0" in capsys.readouterr().err
+    assert f"ocps: {option} {reason}" in capsys.readouterr().err
 
 
 def test_a_command_that_speaks_to_nobody_yet_says_what_to_set(

@@ -20,6 +20,7 @@ _OPTIONS = {
     "public_url": "--public-url",
     "max_running": "--max-running",
     "kill_grace": "--kill-grace",
+    "max_sync": "--max-sync",
     "archive_retention": "--archive-retention",
     "on_stop": "--on-stop",
     "log_level": "--log-level",
@@ -54,6 +55,9 @@ _OPTIONS = {
 @click.option("--max-running", type=int, help="So many commands run at once; further jobs are queued.")
 @click.option("--kill-grace", type=float, help="Seconds between SIGTERM and SIGKILL for a command.")
 @click.option(
+    "--max-sync", type=float, help="Seconds that a request to PAYLOAD/sync may take; 50 by default."
+)
+@click.option(
     "--archive-retention",
     help="How long a destroyed job is told of as ARCHIVED, such as P30D (the default); P0D: not at all.",
 )
@@ -75,6 +79,8 @@ def service(**options: Any) -> int:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         option = _OPTIONS.get(name, f"--{name}")
-        raise UsageError(f"{option} {first['input']!r}: {first['msg']}") from error
+        # As it was written, where the model would show what it has made of it.
+        shown = given[name] if isinstance(given.get(name), str) else first["input"]
+        raise UsageError(f"{option} {shown!r}: {first['msg']}") from error
     asyncio.run(serve(config))
     return ExitStatus.DONE

@@ -3,5 +3,7 @@
 A request goes ``handlers`` → ``jobs`` (the rules of UWS) → ``store`` (the truth); a queued job goes
 ``dispatch`` → ``runner`` → an executor, and what becomes of it → ``store``. ``store`` is the one place where
 phases change, ``watch`` wakes whoever waits for that, ``reaper`` removes what has had its time, ``context``
-makes and closes all of them.
+makes and closes all of them. ``sync`` answers a request by the result of its job, ``json_dialect`` speaks of
+the same jobs in the words of another server, ``conditional`` decides which part of a result is sent,
+``openapi`` describes what handlers read by themselves.
 """

@@ -56,13 +56,14 @@ async def run_at_once(
         if stored.phase is before:
             break
     if stored.phase not in FINAL:
-        reason = f"job {stored.job_id} is {stored.phase}"
-        if deadline.expired or left.done():
-            stored = await jobs.abort(stored)
+        advice = f"for long jobs there is the list {payload}/async"
+        if not deadline.expired and not left.done():
+            # The service is stopping, or the executor has put the job aside: it goes on without us.
+            raise UnavailableError(f"job {stored.job_id} is {stored.phase}; {advice}")
+        stored = await jobs.abort(stored)
+        if stored.phase is ExecutionPhase.ABORTED:
             reason = f"job {stored.job_id} took longer than {max_time:g} s and was aborted"
-        # Otherwise the service is stopping, or the executor has put the job aside: it goes on without us.
-        if stored.phase is not ExecutionPhase.COMPLETED:
-            raise UnavailableError(f"{reason}; for long jobs there is the list {payload}/async")
+            raise UnavailableError(f"{reason}; {advice}")
     if stored.phase is ExecutionPhase.COMPLETED:
         return stored
     error = stored.job.error
