@@ -11,7 +11,7 @@ demo: $(VENV)/.sandbox-ready
 	$(BIN)/ocps sandbox demo
 
 test: $(VENV)/.dev-ready
-	$(PYTEST) -n 3 --dist loadgroup -m "not system"
+	$(PYTEST) -n 4 --dist loadgroup -m "not system"
 
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .

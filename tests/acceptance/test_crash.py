@@ -21,6 +21,16 @@ pytestmark = [
 
 ON_KAFKA = pytest.param(BROKERS[-1], marks=pytest.mark.system)
 
+DEATHS = [
+    # Each takes some seconds: the default suite has those two between which the others lie.
+    *(pytest.param(BROKERS[0], step) for step in (DeathStep.AFTER_POST, DeathStep.BEFORE_REPORT)),
+    *(
+        pytest.param(BROKERS[-1], step, marks=pytest.mark.system)
+        for step in DeathStep
+        if step is not DeathStep.BEFORE_ROW
+    ),
+]
+
 
 @pytest.fixture(scope="module", params=[BROKERS[0], ON_KAFKA])
 def crash_bench(
@@ -59,7 +69,7 @@ async def test_sigkill_of_the_csc_before_the_row_leaves_one_failed_and_no_job(
         await crash_bench.check_no_run(ack)
 
 
-@pytest.mark.parametrize("step", [step for step in DeathStep if step is not DeathStep.BEFORE_ROW])
+@pytest.mark.parametrize(("crash_bench", "step"), DEATHS, indirect=["crash_bench"])
 async def test_sigkill_of_the_csc_at_any_step_leaves_one_job_one_job_result_and_identical_acks(
     crash_bench: CrashBench, step: DeathStep
 ) -> None:

@@ -1,5 +1,6 @@
 """Interface XML: our own files, a folder, and an installed ts_xml."""
 
+import importlib
 import json
 import shutil
 import sys
@@ -209,6 +210,9 @@ def ts_xml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (package / "version.py").write_text('__version__ = "99.1"')
     (package / "topic_info.py").write_text(TS_XML_FIELDS)
     monkeypatch.syspath_prepend(tmp_path / "site")
+    # Where a package of the stack is installed, `lsst` has looked for its parts once, when it was imported.
+    lsst = importlib.import_module("lsst")
+    monkeypatch.setattr(lsst, "__path__", [str(tmp_path / "site" / "lsst"), *lsst.__path__])
     for name in [name for name in sys.modules if name.startswith("lsst.ts.xml")]:
         monkeypatch.delitem(sys.modules, name)
     yield data
