@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from lsst.ts.ocps.sandbox.schema_registry import create_app
+from lsst.ts.ocps.sandbox.schema_registry import RegistryStore, create_app
 from support.brokers import run_registry, start_registry
 from support.ports import free_port
 
@@ -135,6 +135,23 @@ async def test_every_answered_registration_survives_a_kill(tmp_path: Path) -> No
             for n, schema_id in enumerate(ids):
                 assert (await client.get(f"/schemas/ids/{schema_id}")).json() == {"schema": texts[n]}
             assert len((await client.get("/subjects")).json()) == 20
+
+
+async def test_what_a_crash_has_cut_off_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "registry.json"
+    store = RegistryStore(path)
+    assert [await store.register("s", make_text(doc=doc)) for doc in ("one", "two")] == [1, 2]
+    whole = path.read_bytes()
+    for cut in range(1, len(whole)):
+        path.write_bytes(whole[:-cut])
+        again = RegistryStore(path)
+        again.load()
+        left = whole[:-cut].count(b"\n")
+        assert again.list_subjects() == (["s"] if left > 1 else [])
+        assert await again.register("s", make_text(doc="new")) == max(left, 1)
+        reread = RegistryStore(path)
+        reread.load()
+        assert reread.get_version("s", "latest")["schema"] == make_text(doc="new")
 
 
 async def test_a_file_of_something_else_is_named_and_left_alone(tmp_path: Path) -> None:

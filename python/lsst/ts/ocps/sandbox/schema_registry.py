@@ -6,7 +6,6 @@ A development tool, never for production: one process, no login, no compatibilit
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -25,6 +24,10 @@ from lsst.ts.ocps.sal.errors import DecodeError
 from lsst.ts.ocps.sal.registry import normalise
 
 __all__ = ["RegistryStore", "create_app", "main"]
+
+
+_HEADER = b'{"format": "schema registry of the sandbox, 1"}\n'
+"""First line of the file."""
 
 
 class _RegistryJson(JSONResponse):
@@ -78,20 +81,19 @@ class _SchemaBody(BaseModel):
         return parsed
 
 
-class _State(BaseModel):
-    """What is saved."""
+class _Entry(BaseModel):
+    """One line of the file: a registration that changed something."""
 
     model_config = ConfigDict(extra="forbid")
 
-    schemas: list[str] = []
-    """Texts; the id is the position, from 1 on."""
-
-    subjects: dict[str, list[int]] = {}
-    """Ids by subject, oldest version first."""
+    subject: str
+    schema_id: int
+    text: str | None = None
+    """The schema, where it is new."""
 
 
 class RegistryStore:
-    """Schemas and subjects in one file, saved before a registration is answered.
+    """Schemas and subjects in one file, a line a registration, written before that is answered.
 
     Parameters
     ----------
@@ -101,9 +103,17 @@ class RegistryStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._state = _State()
+        self._schemas: list[str] = []
+        """Texts; the id is the position, from 1 on."""
+
+        self._subjects: dict[str, list[int]] = {}
+        """Ids by subject, oldest version first."""
+
         self._ids: dict[str, int] = {}
         """By normalised text."""
+
+        self._keys: dict[str, str] = {}
+        """Normalised texts of registered ones, which need no further look."""
 
         self._lock = asyncio.Lock()
 
@@ -119,11 +129,18 @@ class RegistryStore:
         """
         if not self._path.exists():
             return
+        data = self._path.read_bytes()
+        # A line without an end was cut by a crash, and its registration never answered.
+        whole = data[: data.rfind(b"\n") + 1]
+        if data and not data.startswith(_HEADER[: len(data)]):
+            raise ValueError(f"{self._path} is not a file of this schema registry")
         try:
-            self._state = _State.model_validate_json(self._path.read_bytes())
-            self._ids = {normalise(text): n for n, text in enumerate(self._state.schemas, start=1)}
-        except ValueError as error:
+            for line in whole.splitlines()[1:]:
+                self._note(_Entry.model_validate_json(line))
+        except (ValueError, IndexError) as error:
             raise ValueError(f"{self._path} is not a file of this schema registry: {error}") from error
+        if len(whole) < len(data):
+            os.truncate(self._path, len(whole))
 
     async def register(self, subject: str, text: str) -> int:
         """Give a schema an id, the same as ever, and the subject a version.
@@ -137,16 +154,12 @@ class RegistryStore:
         """
         key = await self._check(text)
         async with self._lock:
-            state = self._state.model_copy(deep=True)
-            schema_id = self._ids.get(key, len(state.schemas) + 1)
-            versions = state.subjects.setdefault(subject, [])
-            if schema_id in versions:
-                return schema_id
-            if key not in self._ids:
-                state.schemas.append(text)
-            versions.append(schema_id)
-            await asyncio.to_thread(self._save, state)
-            self._state, self._ids[key] = state, schema_id
+            schema_id = self._ids.get(key, len(self._schemas) + 1)
+            if schema_id not in self._subjects.get(subject, ()):
+                entry = _Entry(subject=subject, schema_id=schema_id, text=None if key in self._ids else text)
+                await asyncio.to_thread(self._append, entry)
+                self._note(entry)
+            self._keys[text] = key
             return schema_id
 
     async def look_up(self, subject: str, text: str) -> dict[str, Any]:
@@ -173,9 +186,9 @@ class RegistryStore:
         schema_id
             The id.
         """
-        if not 1 <= schema_id <= len(self._state.schemas):
+        if not 1 <= schema_id <= len(self._schemas):
             raise _SchemaNotFoundError(f"Schema {schema_id} not found")
-        return {"schema": self._state.schemas[schema_id - 1]}
+        return {"schema": self._schemas[schema_id - 1]}
 
     def get_version(self, subject: str, version: str) -> dict[str, Any]:
         """A version of a subject.
@@ -207,34 +220,46 @@ class RegistryStore:
 
     def list_subjects(self) -> list[str]:
         """Names of all subjects, sorted."""
-        return sorted(self._state.subjects)
+        return sorted(self._subjects)
 
     def _versions(self, subject: str) -> list[int]:
-        if subject not in self._state.subjects:
+        if subject not in self._subjects:
             raise _SubjectNotFoundError(f"Subject {subject!r} not found")
-        return self._state.subjects[subject]
+        return self._subjects[subject]
 
     def _describe(self, subject: str, version: int) -> dict[str, Any]:
-        schema_id = self._state.subjects[subject][version - 1]
+        schema_id = self._subjects[subject][version - 1]
         return {"subject": subject, "version": version, "id": schema_id, **self.get_schema(schema_id)}
 
-    @staticmethod
-    async def _check(text: str) -> str:
+    def _note(self, entry: _Entry) -> None:
+        if entry.text is not None:
+            self._schemas.append(entry.text)
+            self._ids[normalise(entry.text)] = len(self._schemas)
+        if not 1 <= entry.schema_id <= len(self._schemas):
+            raise IndexError(f"there is no schema {entry.schema_id}")
+        self._subjects.setdefault(entry.subject, []).append(entry.schema_id)
+
+    async def _check(self, text: str) -> str:
         """The normalised text of a proper Avro schema."""
+        if text in self._keys:
+            return self._keys[text]
         try:
             await asyncio.to_thread(parse_schema, text)
         except DecodeError as error:
             raise _InvalidSchemaError(f"Invalid schema: {error}") from error
         return normalise(text)
 
-    def _save(self, state: _State) -> None:
-        """Replace the file as a whole: a crash leaves the old one or the new one."""
-        temporary = self._path.with_name(f"{self._path.name}.new")
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(state.model_dump(), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self._path)
+    def _append(self, entry: _Entry) -> None:
+        """Write one line, and wait until the disk has it; what does not fit there is taken away again."""
+        line = entry.model_dump_json(exclude_none=True).encode() + b"\n"
+        with self._path.open("ab", buffering=0) as stream:
+            start = stream.tell()
+            try:
+                stream.write(line if start else _HEADER + line)
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(start)
+                raise
 
 
 def create_app(path: Path) -> FastAPI:
