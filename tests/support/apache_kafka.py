@@ -98,7 +98,8 @@ class ApacheKafka:
         logins
             Passwords by SCRAM mechanism and user name; known from the first start on.
         """
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # One in 64 random ids begins with a dash, which the tool takes for an option of its own.
+        cluster = "A" + urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:].rstrip("=")
         arguments = ["format", "-t", cluster, "-c", str(self._properties)]
         for (mechanism, user), password in (logins or {}).items():
             arguments += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
