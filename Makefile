@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
+# Tests start some hundred processes: whoever forbids bytecode makes each of them compile everything anew.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test check system-test bench bench-memory soak docs schemas sandbox format clean
 
 demo: $(VENV)/.sandbox-ready

@@ -62,6 +62,7 @@ def test_the_csc_names_a_variable_that_is_not_set(environment: dict[str, str], v
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.system
 def test_the_csc_tries_an_absent_broker_for_a_bounded_time_and_names_its_address(
     environment: dict[str, str], registry_url: str
 ) -> None:

@@ -70,6 +70,7 @@ def test_what_is_rejected_has_exit_status_2_and_the_reason(
     assert "INPROGRESS" not in run.stdout
 
 
+@pytest.mark.system
 def test_a_job_is_listed_watched_and_aborted_from_other_terminals(running_sandbox: SandboxFolder) -> None:
     environment = running_sandbox.environment
     command = (*COMMAND, "run", "nap", "seconds=50", "--label", "long")
@@ -130,6 +131,7 @@ def test_a_detached_run_returns_with_the_job_and_goes_on(running_sandbox: Sandbo
     assert "job_result" not in run.stdout
 
 
+@pytest.mark.system
 def test_giving_up_waiting_has_exit_status_4_and_leaves_the_run_alone(running_sandbox: SandboxFolder) -> None:
     run = ocps(running_sandbox, "run", "nap", "seconds=50", "--timeout", "0.5")
     assert run.returncode == 4
@@ -137,6 +139,7 @@ def test_giving_up_waiting_has_exit_status_4_and_leaves_the_run_alone(running_sa
     assert "nap" in ocps(running_sandbox, "jobs").stdout
 
 
+@pytest.mark.system
 def test_the_state_is_shown_and_changed_step_by_step(running_sandbox: SandboxFolder) -> None:
     shown = ocps(running_sandbox, "state")
     assert shown.returncode == 0, shown.stderr

@@ -84,6 +84,7 @@ async def test_sigkill_of_the_csc_at_any_step_leaves_one_job_one_job_result_and_
         await crash_bench.check_run(first)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("victims", [("service",), ("csc", "service")], ids=["service", "both"])
 async def test_sigkill_of_the_service_while_one_job_executes_and_one_is_pending(
     crash_bench: CrashBench, victims: tuple[str, ...]
@@ -127,6 +128,7 @@ async def test_sigkill_of_csc_service_and_broker_at_once(crash_bench: CrashBench
             await crash_bench.check_run(first)
 
 
+@pytest.mark.system
 async def test_a_full_disk_is_fault_3_and_what_is_known_is_reported_once(crash_bench: CrashBench) -> None:
     async with Domain() as domain, Remote(domain, "OCPS", 1) as remote:
         await crash_bench.ensure_csc(remote)

@@ -40,6 +40,7 @@ def check_output(text: str, results: Path) -> None:
     assert all(file.is_relative_to(results) and file.stat().st_size for file in files)
 
 
+@pytest.mark.system
 def test_the_demo_shows_every_way_a_run_can_end_and_leaves_nothing_running(tmp_path: Path) -> None:
     place = SandboxFolder(SandboxLayout.from_folder(tmp_path / "box"))
     arguments = command(place.layout.folder, tmp_path / "results")

@@ -46,11 +46,7 @@ __all__ = [
     "started",
 ]
 
-APACHE_KINDS = tuple(
-    # One worker for the tests of one broker, so that each broker starts once.
-    pytest.param(kind, marks=[pytest.mark.system, pytest.mark.xdist_group(kind)])
-    for kind in ("apache", "apache_secure")
-)
+APACHE_KINDS = tuple(pytest.param(kind, marks=pytest.mark.system) for kind in ("apache", "apache_secure"))
 """Apache Kafka plain, and with SASL_SSL and SCRAM-SHA-512."""
 
 BROKER_KINDS = ("memory", "noida", APACHE_KINDS[0])

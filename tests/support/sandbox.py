@@ -202,9 +202,9 @@ def sandbox_folder(tmp_path: Path) -> Iterator[SandboxFolder]:
     place.sandbox("down")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxFolder]:
-    """One sandbox, its CSC enabled, for all tests of a module; it also has the payloads of the tests."""
+    """One sandbox, its CSC enabled, for all tests of a worker; it also has the payloads of the tests."""
     folder = tmp_path_factory.mktemp("sandbox") / "box"
     with running(folder, payloads=[PAYLOADS]) as place:
         yield place

@@ -14,7 +14,7 @@ from lsst.ts.ocps.client.settings import ApiServerSettings
 from support.backend_contract import VALUE, BackendBench, BackendContract, run_id
 from support.service_process import ServiceProcess, make_config
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("real_json_service")]
 
 PROGRAM = """
 import os, sys, time

@@ -20,7 +20,7 @@ from lsst.ts.ocps.uws.progress import Progress
 from support.backend_contract import VALUE, BackendBench, BackendContract, finished, reached, run_id
 from support.service_process import ServiceProcess, make_config
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("real_service")]
 
 PROGRAM = """
 import json, os, sys, time

@@ -61,6 +61,7 @@ TROUBLES: dict[str, tuple[Callable[[AnyServer], Behaviour], str]] = {
 }
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("kind", KINDS)
 async def test_defect_02_a_back_end_that_takes_2_s_for_each_answer(
     served_bench: ServedBench, kind: str

@@ -12,6 +12,8 @@ from lsst.ts.ocps.csc.outlet import NEW_TOPICS
 from lsst.ts.ocps.salobj import SalRetCode
 from support.salobj_audit import find_uses, list_sources, shorten
 
+pytestmark = pytest.mark.xdist_group("strict_salobj")
+
 TIMEOUT = 90.0
 """Longest life of such a CSC (s)."""
 

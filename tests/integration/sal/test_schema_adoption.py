@@ -244,6 +244,9 @@ async def test_a_registry_swapped_between_two_start_commands(
         async with Domain() as domain, Remote(domain, "Test", 7) as remote:
             ack = await remote.cmd_start.set_start(timeout=WAIT)
             state = await remote.evt_summaryState.next(flush=False, timeout=WAIT)
+            if State(state.summaryState) is State.STANDBY:
+                # Its old id means, by chance, the same topic in both registries: it is read as history.
+                state = await remote.evt_summaryState.next(flush=False, timeout=WAIT)
             assert State(state.summaryState) is State.DISABLED
             assert state.private_revCode == site["evt_summaryState"].rev_code
             assert ack.private_revCode == site["ack_ackcmd"].rev_code
@@ -264,6 +267,9 @@ async def test_an_emptied_registry_is_registered_with_at_the_next_start_command(
         async with Domain() as domain, Remote(domain, "Test", 7) as remote:
             await remote.cmd_start.set_start(timeout=WAIT)
             state = await remote.evt_summaryState.next(flush=False, timeout=WAIT)
+            if State(state.summaryState) is State.STANDBY:
+                # Its old id means, by chance, the same topic in both registries: it is read as history.
+                state = await remote.evt_summaryState.next(flush=False, timeout=WAIT)
             assert State(state.summaryState) is State.DISABLED
             assert state.private_revCode == load_golden("Test")["topics"]["evt_summaryState"]["rev_code"]
 

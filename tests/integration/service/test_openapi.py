@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
@@ -58,6 +59,7 @@ def _fuzz(operation: Any, call: Callable[[Any], Any], given_path: dict[str, str]
     return seen
 
 
+@pytest.mark.system
 def test_no_request_made_from_the_openapi_document_is_a_failure(tmp_path: Path) -> None:
     config = make_config(tmp_path, {"echo": PAYLOADS["echo"]}, max_wait=0.1)
     process = ServiceProcess(config, tmp_path / "service.log")

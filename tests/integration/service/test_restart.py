@@ -79,6 +79,7 @@ async def test_a_command_found_again_can_be_aborted(make_service_process: MakeSe
     await until((service.config.jobs_directory / path[-17:] / ".ended.json").exists, "the command is gone")
 
 
+@pytest.mark.system
 async def test_a_crash_between_any_two_steps_loses_no_job_and_doubles_none(
     make_service_process: MakeService,
 ) -> None:
