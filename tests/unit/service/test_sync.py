@@ -118,6 +118,23 @@ class TestSync:
         assert (answer.status_code, "EXECUTING" in answer.text) == (503, True)
         assert fake.cluster.status(fake.cluster.keys[0]).state is ExecutorState.RUNNING
 
+    async def test_the_result_is_one_of_the_format_that_was_asked_for(self, fake: FakeService) -> None:
+        asked = asyncio.create_task(ask(fake, responseformat="csv"))
+        job_id = await end_next(fake, result_json="42", zzz_csv="a,b")
+        answer = await asked
+        assert (answer.text, answer.headers["content-type"]) == ("a,b", "text/csv; charset=utf-8")
+        job = await fake.calls.job(f"/work/async/{job_id}")
+        assert "RESPONSEFORMAT" not in {parameter.name.upper() for parameter in job.parameters}
+
+    async def test_a_format_that_no_result_has_is_a_usage_error(self, fake: FakeService) -> None:
+        asked = asyncio.create_task(ask(fake, "POST", RESPONSEFORMAT="image/fits"))
+        await end_next(fake, result_json="42")
+        answer = await asked
+        assert answer.status_code == 400
+        assert answer.text.startswith("UsageError: RESPONSEFORMAT: ")
+        assert "image/fits" in answer.text
+        assert "application/json" in answer.text
+
 
 @pytest.mark.parametrize(
     ("paths", "primary"),

@@ -36,7 +36,9 @@ def test_capabilities_name_every_job_list_and_themselves() -> None:
         ("ivo://ivoa.net/std/VOSI#capabilities", f"{ROOT}/capabilities"),
         ("ivo://ivoa.net/std/VOSI#availability", f"{ROOT}/availability"),
         ("ivo://ivoa.net/std/UWS#rest-1.1", f"{ROOT}/one/async"),
+        (None, f"{ROOT}/one/sync"),
         ("ivo://ivoa.net/std/UWS#rest-1.1", f"{ROOT}/two-2/async"),
+        (None, f"{ROOT}/two-2/sync"),
     ]
     assert root.findtext("capability/description") == NASTY
 

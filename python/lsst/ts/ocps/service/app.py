@@ -14,7 +14,7 @@ from .context import ProcessContext, open_context
 from .errors import RequestError
 from .handlers import router
 from .json_dialect import json_router
-from .responses import text_response
+from .responses import error_response
 
 __all__ = ["create_app"]
 
@@ -55,17 +55,17 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
     return app
 
 
-async def _tell_request_error(_request: Request, error: Exception) -> Response:
+async def _tell_request_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestError):
         raise error
-    return text_response(f"{error.to_text()}\n", status=error.status)
+    return error_response(request, error.to_text(), status=error.status)
 
 
-async def _tell_http_error(_request: Request, error: Exception) -> Response:
+async def _tell_http_error(request: Request, error: Exception) -> Response:
     """Unknown URLs and methods."""
     if not isinstance(error, HTTPException):
         raise error
-    answer = text_response(f"UsageError: {error.detail}\n", status=error.status_code)
+    answer = error_response(request, f"UsageError: {error.detail}", status=error.status_code)
     answer.headers.update(error.headers or {})
     return answer
 
@@ -73,4 +73,4 @@ async def _tell_http_error(_request: Request, error: Exception) -> Response:
 async def _tell_failure(request: Request, error: Exception) -> Response:
     """A failure of the service itself, never of a job; the server logs where it happened."""
     _log.error("request failed", method=request.method, path=request.url.path, error=str(error))
-    return text_response("Error: the service failed; its log tells more\n", status=500)
+    return error_response(request, "Error: the service failed; its log tells more", status=500)

@@ -8,6 +8,7 @@ from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from lsst.ts.ocps.uws.times import format_time, parse_time
 
+from .dali import is_declared, read_format
 from .errors import UsageError
 from .forms import Form
 from .schema import now
@@ -65,6 +66,9 @@ def read_controls(form: Form, definition: PayloadDefinition, *, created: datetim
     for name in ("ACTION", "WAIT"):
         if form.get_all(name):
             raise UsageError(f"{name}: makes no sense when a job is created")
+    if not is_declared(definition):
+        # Results come in the formats that the payload makes; a synchronous request chooses one of them.
+        read_format(form)
     return JobControls(
         run=form.get("PHASE") is not None and read_phase_request(form, ("RUN",)) == "RUN",
         run_id=_read_run_id(form),

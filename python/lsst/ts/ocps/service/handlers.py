@@ -17,10 +17,11 @@ from lsst.ts.ocps.uws.times import format_time
 
 from .context import context_of
 from .controls import read_action, read_filter, read_waiting
+from .dali import is_declared, read_format
 from .errors import NotFoundError, StoreError, UsageError
 from .forms import Form, read_body, read_form, read_query
 from .openapi import CREATION, FILTERS, PARAMETERS, RUN, VALUE, WAITING, form
-from .responses import FileResponse, see_other, text_response, xml_response
+from .responses import FileResponse, error_response, see_other, text_response, xml_response
 from .schema import StoredJob
 from .sync import primary_result, run_at_once
 from .vosi import availability_to_xml, capabilities_to_xml, root_to_html
@@ -50,7 +51,10 @@ def _job_document(request: Request, stored: StoredJob, progress: Progress | None
 
 
 async def _form(request: Request) -> Form:
-    return await read_form(request, max_bytes=context_of(request).config.max_request)
+    form = await read_form(request, max_bytes=context_of(request).config.max_request)
+    # Whoever tells an error wants to know which format was asked for.
+    request.state.form = form
+    return form
 
 
 # The service itself
@@ -104,10 +108,11 @@ async def create_job(request: Request, payload: str) -> Response:
 @router.post(_SYNC, summary="Run a job and be led to its result", status_code=303, openapi_extra=RUN)
 async def run_sync(request: Request, payload: str) -> Response:
     context = context_of(request)
+    definition = context.jobs.definition(payload)
     form = await _form(request)
     async with _disconnection(request) as left:
         stored = await run_at_once(context.jobs, payload, form, max_time=context.config.max_sync, left=left)
-    result = primary_result(stored.files)
+    result = primary_result(stored.files, media_type=None if is_declared(definition) else read_format(form))
     if result is None:
         return Response(status_code=204)
     url = _job_url(request, payload, stored.job_id)
@@ -243,7 +248,8 @@ async def read_owner(request: Request, payload: str, job_id: str) -> Response:
 
 @router.get(_JOB + "/error", summary="Why the job failed, and the end of its standard error")
 async def read_error(request: Request, payload: str, job_id: str) -> Response:
-    return text_response(await context_of(request).jobs.read_error(payload, job_id))
+    text = await context_of(request).jobs.read_error(payload, job_id)
+    return error_response(request, text.rstrip("\n"), status=200)
 
 
 @router.get(_JOB + "/results", summary="The list of results")

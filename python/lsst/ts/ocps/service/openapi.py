@@ -60,6 +60,7 @@ RUN = form(
     RUNID={"type": "string", "maxLength": 64},
     DESTRUCTION={"type": "string", "format": "date-time"},
     EXECUTIONDURATION={"type": "integer", "minimum": 0},
+    RESPONSEFORMAT=_TEXT,
 )
 """The form of a synchronous request."""
 

@@ -4,13 +4,19 @@ import asyncio
 from collections.abc import Mapping
 from typing import IO
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
-from .conditional import Version, choose
+from lsst.ts.ocps.uws.documents import error_to_votable
 
-__all__ = ["FileResponse", "see_other", "text_response", "xml_response"]
+from .conditional import Version, choose
+from .dali import VOTABLE, wants_votable
+from .errors import UsageError
+from .forms import Form, read_query
+
+__all__ = ["FileResponse", "error_response", "see_other", "text_response", "xml_response"]
 
 _CHUNK = 256 * 1024
 
@@ -23,6 +29,29 @@ def xml_response(document: bytes) -> Response:
 def text_response(text: str, *, status: int = 200) -> Response:
     """Answer with a text."""
     return Response(text.encode(), status, media_type="text/plain; charset=utf-8")
+
+
+def error_response(request: Request, text: str, *, status: int) -> Response:
+    """Answer with an error document: a VOTable where the request wants one, else text (DALI 1.1 section 4.2).
+
+    Parameters
+    ----------
+    request
+        What is answered; its form counts where it has been read already (``request.state.form``).
+    text
+        A code word, a colon and the message.
+    status
+        The status of HTTP.
+    """
+    form: Form | None = getattr(request.state, "form", None)
+    if form is None:
+        try:
+            form = read_query(request)
+        except UsageError:
+            form = Form(())
+    if wants_votable(request.headers.get("accept", ""), form):
+        return Response(error_to_votable(text), status, media_type=VOTABLE)
+    return text_response(f"{text}\n", status=status)
 
 
 def see_other(url: str, document: bytes | None = None) -> Response:

@@ -8,7 +8,8 @@ from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.uws.phases import FINAL, WAITABLE, ExecutionPhase
 
 from .controls import Waiting
-from .errors import JobFailedError, UnavailableError
+from .dali import RESPONSE_FORMAT, base_type
+from .errors import JobFailedError, UnavailableError, UsageError
 from .forms import Form
 from .jobs import JobService
 from .schema import StoredJob, StoredResult
@@ -72,8 +73,26 @@ async def run_at_once(
     raise kind(f"{message} (job {stored.job_id})")
 
 
-def primary_result(files: Iterable[StoredResult]) -> StoredResult | None:
-    """The result that answers a synchronous request: ``result``, with any suffix, or else the first."""
+def primary_result(files: Iterable[StoredResult], *, media_type: str | None = None) -> StoredResult | None:
+    """The result that answers a synchronous request: ``result``, with any suffix, or else the first.
+
+    Parameters
+    ----------
+    files
+        The results of the job.
+    media_type
+        Only results of this type will do; None: any.
+
+    Raises
+    ------
+    UsageError
+        If there are results, but none of that type.
+    """
     listed = list(files)
+    there = sorted({base_type(file.mime_type) for file in listed})
+    if listed and media_type is not None:
+        listed = [file for file in listed if base_type(file.mime_type) == media_type]
+        if not listed:
+            raise UsageError(f"{RESPONSE_FORMAT}: no result is {media_type}; there are: {', '.join(there)}")
     named = [file for file in listed if PurePosixPath(file.path).name.partition(".")[0] == "result"]
     return next(iter(named or listed), None)

@@ -35,7 +35,9 @@ def availability_to_xml(*, available: bool, up_since: datetime, note: str = "") 
 
 
 def capabilities_to_xml(root_url: str, definitions: Iterable[PayloadDefinition]) -> bytes:
-    """The capabilities document (VOSI 1.1 section 3): itself, availability, a UWS job list per payload.
+    """The capabilities document (VOSI 1.1 section 3): itself, availability, and two for each payload.
+
+    One is its UWS job list, the other its synchronous resource, for which no standard has an identifier.
 
     Parameters
     ----------
@@ -53,6 +55,8 @@ def capabilities_to_xml(root_url: str, definitions: Iterable[PayloadDefinition])
         capabilities.append(
             _capability("ivo://ivoa.net/std/UWS#rest-1.1", url, "base", definition.description)
         )
+        sync = f"{root_url}/{definition.name}/sync"
+        capabilities.append(_capability(None, sync, "base", f"{definition.name}, synchronously"))
     return (
         f"{_DECLARATION}<vosi:capabilities"
         ' xmlns:vosi="http://www.ivoa.net/xml/VOSICapabilities/v1.0"'
@@ -62,10 +66,11 @@ def capabilities_to_xml(root_url: str, definitions: Iterable[PayloadDefinition])
     ).encode()
 
 
-def _capability(standard_id: str, url: str, use: str, description: str = "") -> str:
+def _capability(standard_id: str | None, url: str, use: str, description: str = "") -> str:
     described = f"<description>{xml_escape(description)}</description>" if description else ""
+    standard = "" if standard_id is None else f" standardID={quoteattr(standard_id)}"
     return (
-        f"<capability standardID={quoteattr(standard_id)}>{described}"
+        f"<capability{standard}>{described}"
         f'<interface xsi:type="vs:ParamHTTP"><accessURL use="{use}">{xml_escape(url)}</accessURL></interface>'
         "</capability>"
     )

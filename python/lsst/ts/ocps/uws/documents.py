@@ -22,7 +22,14 @@ from .jobs import ErrorSummary, Job, JobRef, Parameter, Result
 from .progress import PROGRESS_NAMESPACE, Progress
 from .times import format_time
 
-__all__ = ["Progress", "job_list_to_xml", "job_to_xml", "parameters_to_xml", "results_to_xml"]
+__all__ = [
+    "Progress",
+    "error_to_votable",
+    "job_list_to_xml",
+    "job_to_xml",
+    "parameters_to_xml",
+    "results_to_xml",
+]
 
 _VERSION = ' version="1.1"'
 _NAMESPACES = (
@@ -93,6 +100,17 @@ def results_to_xml(results: Iterable[Result], *, job_url: str) -> bytes:
 def parameters_to_xml(parameters: Iterable[Parameter]) -> bytes:
     """Write a parameter list."""
     return _document("parameters", "".join(map(_parameter, parameters)))
+
+
+def error_to_votable(message: str) -> bytes:
+    """Write an error document as a VOTable (DALI 1.1 section 4.4)."""
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE type="results">'
+        f'<INFO name="QUERY_STATUS" value="ERROR">{_clean(message).translate(_TEXT)}</INFO>'
+        "</RESOURCE></VOTABLE>"
+    )
+    return text.encode()
 
 
 def _document(root: str, content: str, version: str = "") -> bytes:
