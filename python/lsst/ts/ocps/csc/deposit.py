@@ -16,6 +16,7 @@
 import asyncio
 import contextlib
 import hashlib
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -29,6 +30,7 @@ from lsst.ts.ocps.salobj import tai_from_utc_unix
 
 from .deposit_directory import DirectoryStore
 from .deposit_manifest import build_manifest, read_manifest
+from .deposit_places import Place
 from .deposit_plan import MANIFEST, Deposit, DepositedFile, DepositPlan, Wanted, choose
 from .deposit_s3 import AnnexStore, PrefixStore
 from .deposit_store import FileWriter, Store
@@ -42,9 +44,6 @@ __all__ = ["Depositor"]
 
 T = TypeVar("T")
 Open = Callable[[], Awaitable[Backend]]
-
-_MAX_AT_ONCE = 4
-"""So many runs are deposited at a time: each has a file and a thread."""
 
 _DISCARD_TIMEOUT = 3.0
 """How long remains are tried to be removed (s): the report waits for it, and so does the end of the CSC."""
@@ -67,7 +66,7 @@ class Depositor:
 
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
-        self._places = asyncio.Semaphore(_MAX_AT_ONCE)
+        self._places: defaultdict[tuple[str, str], Place] = defaultdict(Place)
 
     async def deposit(self, record: RunRecord, open_backend: Open) -> Deposit | None:
         """Deposit the results of a run that has completed.
@@ -87,16 +86,20 @@ class Depositor:
         plan = record.run.deposit
         if plan is None:
             return None
+        place = self._places[plan.scheme, plan.root]
         attempt = _Attempt(record, plan, self._outlet, open_backend)
         deadline = Deadline("deposit", plan.timeout)
         try:
-            async with deadline.enforce(), self._places:
-                deposit = await attempt.run(deadline)
-        except (BackendError, DepositError) as error:
+            async with deadline.enforce(), place.turn(plan.timeout):
+                deposit = await attempt.run(deadline, place)
+        except BackendError as error:
             deposit = attempt.give_up(str(error))
+        except DepositError as error:
+            deposit = attempt.give_up(f"{error}{place.trouble}")
         except DeadlineExceededError as error:
-            reason = f"; last error: {attempt.last_error}" if attempt.last_error is not None else ""
-            deposit = attempt.give_up(f"{error}{reason}")
+            last_error = attempt.last_error or place.last_error
+            reason = "" if last_error is None else f"; last error: {last_error}"
+            deposit = attempt.give_up(f"{error}{reason}{place.trouble}")
         except asyncio.CancelledError:
             await attempt.discard()
             raise
@@ -121,20 +124,24 @@ class _Attempt:
         self.last_error: Exception | None = None
         self.location = f"{plan.scheme}://{plan.root}/{plan.folder}/"
 
-    async def run(self, deadline: Deadline) -> Deposit:
+    async def run(self, deadline: Deadline, place: Place) -> Deposit:
         """Do it; see the drawing above.
 
         Raises
         ------
         BackendError, DepositError
             If it cannot be done.
+        DeadlineExceededError
+            If the place could not be reached in the time that it is worth.
         """
         job, run_id = self._record.job, self._record.run.run_id
         if job is None or self._record.handle is None:
             raise DepositError("there is no job to take results from")
         store = self._store = self._make_store()
         self.location = store.location
-        manifest = await self._retry(store.begin, deadline)
+        beginning = Deadline("deposit", min(deadline.left(), place.time_to_begin(self._plan.timeout)))
+        async with beginning.enforce():
+            manifest = await self._retry(lambda: place.reach(store.begin), beginning)
         if manifest is None:
             wanted = choose(self._plan, job.results)
             files = await self._transfer(store, wanted, deadline)

@@ -120,7 +120,6 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until everything is reported."""
-        payload, run_id = self.record.run.payload, self.record.run.run_id
         try:
             self._begin_fetching()
             while True:
@@ -130,8 +129,7 @@ class Follower:
                     break
                 await self._act(action)
         finally:
-            self._parts.slots.release(payload, run_id)
-            self._parts.slots.release(ALL_PAYLOADS, run_id)
+            self._release_slots()
             self._teller.stop_acknowledging()
 
     def _occupy_slots(self) -> None:
@@ -141,6 +139,11 @@ class Follower:
             self._parts.slots.occupy(run.payload, run.run_id)
             self._parts.slots.occupy(ALL_PAYLOADS, run.run_id)
             self._progress = replace(self._progress, has_slot=True)
+
+    def _release_slots(self) -> None:
+        payload, run_id = self.record.run.payload, self.record.run.run_id
+        self._parts.slots.release(payload, run_id)
+        self._parts.slots.release(ALL_PAYLOADS, run_id)
 
     async def _act(self, action: Action) -> None:
         self._wake.clear()
@@ -271,7 +274,7 @@ class Follower:
 
     async def _report(self) -> None:
         # The job has ended: whoever waits for its place need not wait for the report too.
-        self._parts.slots.release(self.record.run.payload, self.record.run.run_id)
+        self._release_slots()
         record, outcome = self.record, self.record.outcome
         is_rejected = outcome is not None and outcome.kind is OutcomeKind.REJECTED
         if is_rejected and not self._is_restored:
