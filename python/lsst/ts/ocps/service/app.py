@@ -14,6 +14,7 @@ from .context import ProcessContext, open_context
 from .errors import RequestError
 from .handlers import router
 from .json_dialect import json_router
+from .metrics import MeteringMiddleware
 from .responses import error_response
 
 __all__ = ["create_app"]
@@ -47,6 +48,7 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
         lifespan=lifespan,
     )
     app.state.context = context
+    app.add_middleware(MeteringMiddleware)
     app.include_router(router)
     app.include_router(json_router)
     app.add_exception_handler(RequestError, _tell_request_error)

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 from starlette.requests import Request
 
+from lsst.ts.ocps import __version__
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.executors.base import Executor, ExecutorError
 from lsst.ts.ocps.executors.registry import ExecutorRegistry, UnknownExecutorError, default_registry
@@ -23,6 +24,7 @@ from .config import ServiceConfig
 from .dispatch import Dispatcher
 from .errors import ServiceStartError, StoreError
 from .jobs import JobService
+from .metrics import Metrics
 from .reaper import Reaper
 from .runner import ExecutorNews, JobRunner
 from .schema import now
@@ -42,6 +44,8 @@ class ProcessContext:
     jobs: JobService
     store: Store
     watch: PhaseWatch
+    metrics: Metrics
+    dispatcher: Dispatcher
     started: datetime
     failure: asyncio.Future[None]
     """Gets an exception if a task without which the service is none has died."""
@@ -77,7 +81,8 @@ async def open_context(
         await asyncio.to_thread(_prepare_data_directory, config)
         stack.enter_context(_owning(config.data_directory))
         watch = PhaseWatch()
-        store = await _open_store(config, watch)
+        metrics = Metrics(__version__)
+        store = await _open_store(config, watch, metrics)
         stack.push_async_callback(store.aclose)
         news = ExecutorNews()
         executors = await _start_executors(catalogue, registry, news, stack)
@@ -125,7 +130,7 @@ async def open_context(
         )
         # Waiting requests are answered first, while everything is still there.
         stack.callback(watch.close)
-        yield ProcessContext(config, jobs, store, watch, now(), failure)
+        yield ProcessContext(config, jobs, store, watch, metrics, dispatcher, now(), failure)
 
 
 async def _load(config: ServiceConfig) -> Catalogue:
@@ -163,9 +168,10 @@ def _owning(directory: Path) -> Iterator[None]:
         os.close(lock)
 
 
-async def _open_store(config: ServiceConfig, watch: PhaseWatch) -> Store:
+async def _open_store(config: ServiceConfig, watch: PhaseWatch, metrics: Metrics) -> Store:
     try:
-        return await Store.open(config.data_directory.absolute() / "jobs.sqlite", watch)
+        path = config.data_directory.absolute() / "jobs.sqlite"
+        return await Store.open(path, watch, metrics.note_phase)
     except StoreError as error:
         raise ServiceStartError(f"the jobs of earlier times cannot be read: {error}") from error
 

@@ -59,6 +59,16 @@ class Dispatcher:
         self._stopping = False
         self._tasks = TaskSupervisor("dispatcher", on_death=on_death)
 
+    @property
+    def queued(self) -> int:
+        """How many jobs wait for a slot."""
+        return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """How many jobs hold a slot."""
+        return len(self._running)
+
     async def start(self) -> None:
         """Take up what an earlier life of the service left: commands that may run, jobs that wait."""
         for stored in await self._store.list_handed_over():

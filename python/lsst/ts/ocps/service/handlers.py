@@ -20,6 +20,7 @@ from .controls import read_action, read_filter, read_waiting
 from .dali import is_declared, read_format
 from .errors import NotFoundError, StoreError, UsageError
 from .forms import Form, read_body, read_form, read_query
+from .metrics import CONTENT_TYPE, Present
 from .openapi import CREATION, FILTERS, PARAMETERS, RUN, VALUE, WAITING, form
 from .responses import FileResponse, error_response, see_other, text_response, xml_response
 from .schema import StoredJob
@@ -82,6 +83,19 @@ async def read_availability(request: Request) -> Response:
 @router.get("/capabilities", summary="VOSI capabilities")
 async def read_capabilities(request: Request) -> Response:
     return xml_response(capabilities_to_xml(_root_url(request), context_of(request).jobs.definitions))
+
+
+@router.get("/metrics", summary="Figures for Prometheus")
+async def read_metrics(request: Request) -> Response:
+    context = context_of(request)
+    try:
+        jobs = await context.store.count()
+    except StoreError:
+        # The other figures are wanted all the more; availability says why.
+        jobs = None
+    dispatcher = context.dispatcher
+    present = Present(jobs, dispatcher.queued, dispatcher.running, context.watch.total)
+    return Response(context.metrics.to_text(present), media_type=CONTENT_TYPE)
 
 
 @router.get("/jobs", summary="The jobs of all payloads; PHASE, AFTER, LAST", openapi_extra=FILTERS)

@@ -1,6 +1,6 @@
 """The jobs in the database: the truth. Phases change here and nowhere else."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +42,11 @@ _SET_DESTRUCTION = _UPDATE_KEPT.where(~_IS_ARCHIVED)
 _HIDE = _UPDATE.where(jobs.c.phase.in_(_FINAL), jobs.c.destroyed.is_(False) | _IS_TOLD_OF)
 _HIDDEN: dict[str, Any] = {"destroyed": True, "destruction": None}
 _CLEAN = _UPDATE.where(_IS_TOLD_OF)
+_COUNT = (
+    sa.select(jobs.c.payload, jobs.c.phase, sa.func.count().label("number"))
+    .where(jobs.c.destroyed.is_(False) | _IS_TOLD_OF)
+    .group_by(jobs.c.payload, jobs.c.phase)
+)
 _REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
 
 
@@ -87,14 +92,21 @@ class Store:
         Where they are.
     watch
         Told of every change of a phase, after it is durable.
+    on_phase
+        Called with every job that has come into a phase by us, a new one too.
     """
 
-    def __init__(self, database: Database, watch: PhaseWatch) -> None:
+    def __init__(
+        self, database: Database, watch: PhaseWatch, on_phase: Callable[[StoredJob], None] | None = None
+    ) -> None:
         self._database = database
         self._watch = watch
+        self._on_phase = on_phase
 
     @classmethod
-    async def open(cls, path: Path, watch: PhaseWatch) -> Self:
+    async def open(
+        cls, path: Path, watch: PhaseWatch, on_phase: Callable[[StoredJob], None] | None = None
+    ) -> Self:
         """Open the database in a file, and make it if need be.
 
         Raises
@@ -102,7 +114,7 @@ class Store:
         StoreError
             If it cannot be used.
         """
-        return cls(await Database.open(path, metadata), watch)
+        return cls(await Database.open(path, metadata), watch, on_phase)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -129,7 +141,12 @@ class Store:
         changed = await self._update(statement, job_id, old=old.value, phase=new.value, **values)
         if changed is not None:
             self._watch.publish(job_id, None if changed.is_hidden else changed)
+            self._note_phase(changed)
         return changed
+
+    def _note_phase(self, stored: StoredJob) -> None:
+        if self._on_phase is not None:
+            self._on_phase(stored)
 
     async def queue(self, job_id: str, old: ExecutionPhase) -> StoredJob | None:
         """Commit a job to execution; None if it is not in phase ``old``."""
@@ -176,6 +193,7 @@ class Store:
         """Keep a new job."""
         row = row_from_job(stored)
         await self._database.write(lambda connection: connection.execute(_ADD, row))
+        self._note_phase(stored)
 
     async def claim(self, job_id: str) -> StoredJob | None:
         """Take a queued job for an executor, once; None if it is not there to be taken."""
@@ -269,6 +287,12 @@ class Store:
         query = sa.select(jobs).where(jobs.c.destroyed.is_(False), is_wanted).order_by(*newest).limit(last)
         return await self._database.read(
             lambda connection: [job_from_row(row) for row in connection.execute(query)]
+        )
+
+    async def count(self) -> Mapping[tuple[str, str], int]:
+        """How many jobs there are of each payload in each phase, without those that nobody is told of."""
+        return await self._database.read(
+            lambda connection: {(row.payload, row.phase): row.number for row in connection.execute(_COUNT)}
         )
 
     async def list_queued(self) -> Sequence[StoredJob]:

@@ -90,6 +90,7 @@ def root_to_html(root_url: str, definitions: Iterable[PayloadDefinition]) -> byt
             ("availability", "availability"),
             ("capabilities", "capabilities"),
             ("docs", "the interface in OpenAPI"),
+            ("metrics", "figures for Prometheus"),
         )
     )
     return (

@@ -50,6 +50,11 @@ class PhaseWatch:
         entry = self._entries.get(job_id)
         return entry.watchers if entry else 0
 
+    @property
+    def total(self) -> int:
+        """How many wait for a change of any job."""
+        return sum(entry.watchers for entry in self._entries.values())
+
     def publish(self, job_id: str, stored: StoredJob | None) -> None:
         """Tell of a change; None if the job is gone."""
         entry = self._entries.pop(job_id, None)
