@@ -125,6 +125,14 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 
 FAKE_PAYLOADS: dict[str, dict[str, Any]] = {
     "work": {"parameters": _object(text=_TEXT), "run": {"command": ["wait"], "executor": "fake"}},
+    "urgent": {
+        "parameters": _object(),
+        "run": {"command": ["wait"], "executor": "fake", "priority": 5},
+    },
+    "large": {
+        "parameters": _object(),
+        "run": {"command": ["wait"], "executor": "fake", "cpus": 2, "memory": "768MiB"},
+    },
     "single": {
         "parameters": _object(),
         "run": {"command": ["wait"], "executor": "fake"},
@@ -166,6 +174,9 @@ def make_config(directory: Path, payloads: dict[str, dict[str, Any]], **values: 
         "payload_directories": (directory / "payloads",),
         "data_directory": directory / "data",
         "port": 0,
+        # More than any machine of a test has: most tests are not about room.
+        "cpus": 1000,
+        "memory": 2**40,
         "kill_grace": 0.5,
         "attach_patience": 0.5,
     }

@@ -51,6 +51,31 @@ class TestQueue:
         fake.cluster.finish(id_of(first))
         assert (await fake.calls.executing(second)).phase is P.EXECUTING
 
+    async def test_a_payload_of_higher_priority_is_started_first(self, tmp_path: Path) -> None:
+        async with fake_service(tmp_path, max_running=1) as fake:
+            first = await create_running(fake)
+            later, urgent = [await fake.calls.create(name, PHASE="RUN") for name in ("work", "urgent")]
+            fake.cluster.finish(id_of(first))
+            await fake.calls.executing(urgent)
+            assert await fake.calls.text(f"{later}/phase") == "QUEUED"
+
+    async def test_jobs_wait_until_what_they_ask_for_is_free_in_this_life_and_the_next(
+        self, tmp_path: Path
+    ) -> None:
+        cluster = FakeCluster()
+        async with fake_service(tmp_path, cluster=cluster, memory=2**30) as fake:
+            first = await create_running(fake, "large")
+            second = await fake.calls.create("large", PHASE="RUN")
+            small = await create_running(fake, "work")
+            assert await fake.calls.text(f"{second}/phase") == "QUEUED"
+        async with fake_service(tmp_path, cluster=cluster, memory=2**30) as fake:
+            # What still runs is counted in the next life, too; memory is what there is too little of.
+            cluster.finish(id_of(small))
+            await fake.calls.end(small)
+            assert await fake.calls.text(f"{second}/phase") == "QUEUED"
+            cluster.finish(id_of(first))
+            assert (await fake.calls.executing(second)).phase is P.EXECUTING
+
     async def test_an_aborted_queued_job_is_never_started_and_frees_its_place(self, tmp_path: Path) -> None:
         async with fake_service(tmp_path, max_running=1) as fake:
             first = await create_running(fake)

@@ -69,6 +69,23 @@ async def test_a_payload_with_an_unknown_executor_is_told(tmp_path: Path) -> Non
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        ({"cpus": 3}, "run.cpus asks for 3, jobs can have 2 here (cpus of the service)"),
+        ({"memory": "2KiB"}, "run.memory asks for 2048, jobs can have 1024 here (memory of the service)"),
+    ],
+)
+async def test_a_payload_that_asks_for_more_than_there_is_is_told(
+    tmp_path: Path, run: dict[str, Any], reason: str
+) -> None:
+    payloads = {"large": {"run": {"command": ["true"]} | run}}
+    assert (
+        await start_error(make_config(tmp_path, payloads, cpus=2, memory=1024)) == f"payload large: {reason}"
+    )
+
+
+@pytest.mark.asyncio
 async def test_a_port_in_use_is_told_by_address(tmp_path: Path) -> None:
     async with running_service(make_config(tmp_path, SLEEP)) as service:
         port = int(service.url.rpartition(":")[2])
@@ -113,6 +130,8 @@ async def test_the_application_opens_and_closes_its_context_itself_when_given_no
         ({"port": 70_000}, "port"),
         ({"max_wait": 60}, "max_wait"),
         ({"max_running": 0}, "max_running"),
+        ({"cpus": 0}, "cpus"),
+        ({"memory": "much"}, "memory"),
         ({"payload_directories": ()}, "payload_directories"),
         ({"on_stop": "panic"}, "on_stop"),
         ({"prot": 80}, "prot"),

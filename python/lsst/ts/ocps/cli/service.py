@@ -19,6 +19,8 @@ _OPTIONS = {
     "data_directory": "--data",
     "public_url": "--public-url",
     "max_running": "--max-running",
+    "cpus": "--cpus",
+    "memory": "--memory",
     "kill_grace": "--kill-grace",
     "max_sync": "--max-sync",
     "archive_retention": "--archive-retention",
@@ -53,6 +55,8 @@ _OPTIONS = {
 )
 @click.option("--public-url", help="Root URL as clients see it, where a proxy stands before the service.")
 @click.option("--max-running", type=int, help="So many commands run at once; further jobs are queued.")
+@click.option("--cpus", type=float, help="Processors that its jobs may have together; all by default.")
+@click.option("--memory", help="Memory that its jobs may have together, such as 64GiB; all by default.")
 @click.option("--kill-grace", type=float, help="Seconds between SIGTERM and SIGKILL for a command.")
 @click.option(
     "--max-sync", type=float, help="Seconds that a request to PAYLOAD/sync may take; 50 by default."

@@ -120,6 +120,10 @@ class Executor(ABC):
     kind: ClassVar[str]
     """Name of the executor in payload definitions: ``local``, ``slurm`` …"""
 
+    uses_this_machine: ClassVar[bool] = False
+    """Whether its commands share the processors and the memory of this machine. Whoever submits must then not
+    ask for more than there is; other executors keep what has no room yet WAITING."""
+
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
 

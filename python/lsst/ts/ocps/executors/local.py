@@ -52,6 +52,7 @@ class LocalExecutor(Executor):
     """
 
     kind: ClassVar[str] = "local"
+    uses_this_machine: ClassVar[bool] = True
 
     def __init__(self, listener: Listener, *, grace: float = 10.0) -> None:
         super().__init__(listener)

@@ -142,6 +142,7 @@ class FakeExecutor(Executor):
     """
 
     kind: ClassVar[str] = "fake"
+    uses_this_machine: ClassVar[bool] = True
 
     def __init__(self, listener: Listener, *, cluster: FakeCluster | None = None) -> None:
         super().__init__(listener)

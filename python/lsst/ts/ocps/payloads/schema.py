@@ -133,11 +133,14 @@ class RunSpec(_Model):
     executor: str = "local"
     """What runs it."""
 
+    priority: int = Field(default=0, ge=-1000, le=1000, strict=True)
+    """Of jobs that wait, those with a higher number are started first."""
+
     cpus: float = Field(default=1, gt=0, allow_inf_nan=False, strict=True)
-    """How many processors it is given."""
+    """How many processors it is counted with; it waits until so many are free."""
 
     memory: ByteSize | None = None
-    """How much memory it is given (byte, or a text such as 2GiB); None: no limit."""
+    """How much memory it is counted with (byte, or a text such as 2GiB); None: it is not counted."""
 
     outputs: Annotated[str, AfterValidator(_check_outputs)] = "out"
     """Folder below the job's directory that the payload writes its results into."""

@@ -33,6 +33,13 @@ class ServiceConfig(BaseModel):
     max_running: int = Field(default=64, gt=0)
     """How many commands run at once; further jobs stay QUEUED."""
 
+    cpus: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """How many processors of this machine its jobs may have together, by what their payloads ask for; None:
+    all that this process may use."""
+
+    memory: ByteSize | None = Field(default=None, gt=0)
+    """How much memory of this machine its jobs may have together (byte); None: all."""
+
     max_wait: float = Field(default=50, gt=0, lt=60)
     """Longest answer to a WAIT request (s); proxies tend to give up after 60 s."""
 

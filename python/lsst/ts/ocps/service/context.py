@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,9 @@ from .config import ServiceConfig
 from .dispatch import Dispatcher
 from .errors import ServiceStartError, StoreError
 from .jobs import JobService
+from .machine import measure_capacity
 from .metrics import Metrics
+from .queue import Capacity, JobQueue
 from .reaper import Reaper
 from .runner import ExecutorNews, JobRunner
 from .schema import now
@@ -73,7 +75,8 @@ async def open_context(
     Raises
     ------
     ServiceStartError
-        If a payload definition, the data directory, the database or an executor cannot be used.
+        If a payload definition, the data directory, the database or an executor cannot be used, or a payload
+        asks for more than this machine has.
     """
     registry = registry or default_registry(grace=config.kill_grace)
     async with AsyncExitStack() as stack:
@@ -86,6 +89,9 @@ async def open_context(
         stack.push_async_callback(store.aclose)
         news = ExecutorNews()
         executors = await _start_executors(catalogue, registry, news, stack)
+        local_executors = [kind for kind, executor in executors.items() if executor.uses_this_machine]
+        capacity = await asyncio.to_thread(_find_capacity, config)
+        _check_demands(catalogue, local_executors, capacity)
         removable = asyncio.Event()
         runner = JobRunner(
             store=store,
@@ -103,7 +109,8 @@ async def open_context(
             store=store,
             runner=runner,
             definitions=catalogue,
-            max_running=config.max_running,
+            queue=JobQueue(slots=config.max_running, capacity=capacity),
+            local_executors=local_executors,
             on_death=note_death,
         )
         stack.push_async_callback(dispatcher.aclose)
@@ -193,6 +200,29 @@ async def _start_executors(
             raise ServiceStartError(f"payload {definition.name}: {error}") from error
         executors[kind] = executor
     return executors
+
+
+def _find_capacity(config: ServiceConfig) -> Capacity:
+    """What there is for jobs: what the configuration says, else what this process may use."""
+    measured = measure_capacity()
+    told = Capacity.of(config.cpus or 0, config.memory)
+    return Capacity(told.millicpus or measured.millicpus, told.memory or measured.memory)
+
+
+def _check_demands(catalogue: Catalogue, local_executors: Collection[str], capacity: Capacity) -> None:
+    """Refuse payloads that ask for more than there is: their jobs would never be started."""
+    for definition in catalogue.values():
+        run = definition.run
+        if run is None or run.executor not in local_executors:
+            continue
+        demand = Capacity.of(run.cpus, run.memory)
+        for key, asked, has in (
+            ("cpus", demand.millicpus / 1000, capacity.millicpus / 1000),
+            ("memory", demand.memory, capacity.memory),
+        ):
+            if asked > has:
+                reason = f"run.{key} asks for {asked:g}, jobs can have {has:g} here ({key} of the service)"
+                raise ServiceStartError(f"payload {definition.name}: {reason}")
 
 
 def _reporting_to(failure: asyncio.Future[None]) -> Callable[[str, BaseException], None]:

@@ -1,8 +1,7 @@
 """Which job runs when: queue, slots, and what an earlier life of the service left behind."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -11,6 +10,7 @@ from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.phases import FINAL
 
+from .queue import Capacity, JobQueue, QueuedJob
 from .runner import JobRunner
 from .schema import StoredJob, now
 from .store import Store
@@ -21,7 +21,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class Dispatcher:
-    """Starts queued jobs in their order, as far as there are free slots.
+    """Starts queued jobs in the order that the queue gives them, as far as there is room.
 
     Parameters
     ----------
@@ -30,9 +30,11 @@ class Dispatcher:
     runner
         Runs one job.
     definitions
-        The payloads, by name; ``max_active`` bounds how many jobs of one run at once.
-    max_running
-        How many jobs run at once.
+        The payloads, by name: their priorities, what they ask for, how many of one run at once.
+    queue
+        The order of jobs to start, empty; whether a job still is to be started is decided by the store.
+    local_executors
+        The kinds of executors whose commands use this machine; what others run takes nothing of it.
     on_death
         Told of a task that died without having settled its job.
     """
@@ -43,17 +45,15 @@ class Dispatcher:
         store: Store,
         runner: JobRunner,
         definitions: Mapping[str, PayloadDefinition],
-        max_running: int,
+        queue: JobQueue,
+        local_executors: Collection[str],
         on_death: Callable[[str, BaseException], None] | None = None,
     ) -> None:
         self._store = store
         self._runner = runner
         self._definitions = definitions
-        self._max_running = max_running
-        # The order of jobs to start; whether a job still is to be started is decided by the store.
-        self._queue: dict[str, str] = {}
-        self._running: dict[str, str] = {}
-        self._per_payload: Counter[str] = Counter()
+        self._queue = queue
+        self._local_executors = local_executors
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
@@ -72,15 +72,17 @@ class Dispatcher:
     async def start(self) -> None:
         """Take up what an earlier life of the service left: commands that may run, jobs that wait."""
         for stored in await self._store.list_handed_over():
-            self._start(stored.job_id, stored.payload, self._runner.resume(stored))
+            self._queue.note_start(self._place(stored))
+            self._start(stored.job_id, self._runner.resume(stored))
         for stored in await self._store.list_queued():
-            self._queue[stored.job_id] = stored.payload
-        _log.info("jobs of an earlier life", handed_over=len(self._running), queued=len(self._queue))
+            self._queue.add(self._place(stored))
+        handed_over, queued = len(self._queue.running), self._queue.waiting
+        _log.info("jobs of an earlier life", handed_over=handed_over, queued=queued)
         self._fill_slots()
 
     def enqueue(self, stored: StoredJob) -> None:
-        """Run a job that is QUEUED as soon as there is a slot."""
-        self._queue[stored.job_id] = stored.payload
+        """Run a job that is QUEUED when its turn comes and there is room."""
+        self._queue.add(self._place(stored))
         self._fill_slots()
 
     async def abort(self, stored: StoredJob, *, hide: bool = False) -> StoredJob | None:
@@ -103,7 +105,7 @@ class Dispatcher:
             aborted = await self._store.abort(stored.job_id, current.phase, end_time=now(), hide=hide)
             if aborted is not None:
                 _log.info("aborted", job_id=stored.job_id, run_id=stored.job.run_id, payload=stored.payload)
-                self._queue.pop(stored.job_id, None)
+                self._queue.remove(stored.job_id)
                 await self._runner.cancel(aborted)
                 return aborted
             # Something else happened to it between reading and writing.
@@ -125,41 +127,48 @@ class Dispatcher:
             async with asyncio.timeout(timeout):
                 await self._idle.wait()
         except TimeoutError:
-            _log.error("commands are left running", job_ids=sorted(self._running))
+            _log.error("commands are left running", job_ids=sorted(self._queue.running))
 
     async def aclose(self) -> None:
         """Stop following; commands keep running and are found again by the next life."""
         self._stopping = True
         await self._tasks.aclose()
 
-    def _fill_slots(self) -> None:
-        if self._stopping or len(self._running) >= self._max_running:
-            return
-        for job_id, payload in list(self._queue.items()):
-            if len(self._running) >= self._max_running:
-                return
-            definition = self._definitions.get(payload)
-            limit = definition.limits.max_active if definition else None
-            if limit is None or self._per_payload[payload] < limit:
-                del self._queue[job_id]
-                self._start(job_id, payload, self._runner.run(job_id))
+    def _place(self, stored: StoredJob) -> QueuedJob:
+        """What the queue has to know of a job; one whose payload is gone asks for nothing."""
+        definition = self._definitions.get(stored.payload)
+        run = definition.run if definition else None
+        limit = definition.limits.max_active if definition else None
+        demand = (
+            Capacity.of(run.cpus, run.memory) if run and stored.executor in self._local_executors else None
+        )
+        return QueuedJob(
+            stored.job_id,
+            stored.payload,
+            owner=stored.job.owner_id,
+            priority=run.priority if run else 0,
+            demand=demand or Capacity(),
+            max_active=limit,
+        )
 
-    def _start(self, job_id: str, payload: str, work: Coroutine[Any, Any, None]) -> None:
-        self._running[job_id] = payload
-        self._per_payload[payload] += 1
+    def _fill_slots(self) -> None:
+        while not self._stopping and (job := self._queue.start_next()) is not None:
+            self._start(job.job_id, self._runner.run(job.job_id))
+
+    def _start(self, job_id: str, work: Coroutine[Any, Any, None]) -> None:
         self._idle.clear()
         _ = self._tasks.start(self._guard(job_id, work), name=f"job {job_id}")
 
     async def _guard(self, job_id: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run a job in a slot; an error of ours must not leave the job hanging in silence."""
+        """Run a job; an error of ours must not leave the job hanging in silence."""
         try:
             await work
         except Exception as error:  # noqa: BLE001 (it becomes the error of the job and a log record)
             _log.exception("the service failed to follow the job")
             await self._give_up(job_id, f"the service failed: {type(error).__name__}: {error}")
         finally:
-            self._per_payload[self._running.pop(job_id)] -= 1
-            if not self._running:
+            self._queue.note_end(job_id)
+            if not self._queue.running:
                 self._idle.set()
             self._fill_slots()
 
