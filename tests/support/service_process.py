@@ -133,6 +133,14 @@ FAKE_PAYLOADS: dict[str, dict[str, Any]] = {
         "parameters": _object(),
         "run": {"command": ["wait"], "executor": "fake", "cpus": 2, "memory": "768MiB"},
     },
+    "tiny": {
+        "parameters": _object(),
+        "run": {"command": ["wait"], "executor": "fake", "cpus": 0.1},
+    },
+    "huge": {
+        "parameters": _object(),
+        "run": {"command": ["wait"], "executor": "fake", "cpus": 2.5},
+    },
     "single": {
         "parameters": _object(),
         "run": {"command": ["wait"], "executor": "fake"},

@@ -76,6 +76,15 @@ class TestQueue:
             cluster.finish(id_of(first))
             assert (await fake.calls.executing(second)).phase is P.EXECUTING
 
+    async def test_an_abort_lets_those_start_that_were_held_back_for_the_job(self, tmp_path: Path) -> None:
+        async with fake_service(tmp_path, cpus=2.5) as fake:
+            await create_running(fake, "tiny")
+            held_for = await fake.calls.create("huge", PHASE="RUN")
+            small = await fake.calls.create("work", PHASE="RUN")
+            assert await fake.calls.text(f"{small}/phase") == "QUEUED"
+            await fake.calls.post(f"{held_for}/phase", PHASE="ABORT")
+            assert (await fake.calls.executing(small)).phase is P.EXECUTING
+
     async def test_an_aborted_queued_job_is_never_started_and_frees_its_place(self, tmp_path: Path) -> None:
         async with fake_service(tmp_path, max_running=1) as fake:
             first = await create_running(fake)

@@ -62,12 +62,12 @@ class Dispatcher:
     @property
     def queued(self) -> int:
         """How many jobs wait for a slot."""
-        return len(self._queue)
+        return self._queue.waiting
 
     @property
     def running(self) -> int:
         """How many jobs hold a slot."""
-        return len(self._running)
+        return len(self._queue.running)
 
     async def start(self) -> None:
         """Take up what an earlier life of the service left: commands that may run, jobs that wait."""
@@ -106,6 +106,8 @@ class Dispatcher:
             if aborted is not None:
                 _log.info("aborted", job_id=stored.job_id, run_id=stored.job.run_id, payload=stored.payload)
                 self._queue.remove(stored.job_id)
+                # Others may have been held back for it.
+                self._fill_slots()
                 await self._runner.cancel(aborted)
                 return aborted
             # Something else happened to it between reading and writing.
