@@ -90,8 +90,7 @@ async def open_context(
         news = ExecutorNews()
         executors = await _start_executors(catalogue, registry, news, stack)
         local_executors = [kind for kind, executor in executors.items() if executor.uses_this_machine]
-        capacity = await asyncio.to_thread(_find_capacity, config)
-        _check_demands(catalogue, local_executors, capacity)
+        queue = await _make_queue(config, catalogue, local_executors)
         removable = asyncio.Event()
         runner = JobRunner(
             store=store,
@@ -109,7 +108,7 @@ async def open_context(
             store=store,
             runner=runner,
             definitions=catalogue,
-            queue=JobQueue(slots=config.max_running, capacity=capacity),
+            queue=queue,
             local_executors=local_executors,
             on_death=note_death,
         )
@@ -202,11 +201,15 @@ async def _start_executors(
     return executors
 
 
-def _find_capacity(config: ServiceConfig) -> Capacity:
-    """What there is for jobs: what the configuration says, else what this process may use."""
-    measured = measure_capacity()
+async def _make_queue(
+    config: ServiceConfig, catalogue: Catalogue, local_executors: Collection[str]
+) -> JobQueue:
+    """The queue, with what the configuration gives to jobs, else with what this process may use."""
+    measured = await asyncio.to_thread(measure_capacity)
     told = Capacity.of(config.cpus or 0, config.memory)
-    return Capacity(told.millicpus or measured.millicpus, told.memory or measured.memory)
+    capacity = Capacity(told.millicpus or measured.millicpus, told.memory or measured.memory)
+    _check_demands(catalogue, local_executors, capacity)
+    return JobQueue(slots=config.max_running, capacity=capacity)
 
 
 def _check_demands(catalogue: Catalogue, local_executors: Collection[str], capacity: Capacity) -> None:
