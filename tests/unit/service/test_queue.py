@@ -196,7 +196,7 @@ class Model:
         self.queue.note_end(job_id)
 
     def start(self) -> list[QueuedJob]:
-        started: list[str] = []
+        started: list[QueuedJob] = []
         while (next_one := self.queue.start_next()) is not None:
             self.check(next_one)
             del self.waiting[next_one.job_id]
