@@ -5,6 +5,7 @@ pytest_plugins = [
     "support.brokers",
     "support.csc",
     "support.observer",
+    "support.postgresql",
     "support.s3_server",
     "support.sal_fixtures",
     # Use the one before, which has to be registered first.

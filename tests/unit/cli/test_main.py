@@ -68,6 +68,17 @@ def test_wrong_options_of_the_service_are_named(
     assert f"ocps: {option} {reason}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "hunter2", "postgresql://u:hunter2@h:x/d"])
+def test_a_wrong_url_of_a_database_is_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("OCPS_DATABASE_URL", url)
+    assert run_command_line(["service", "--payloads", str(tmp_path), "--data", str(tmp_path)]) == 2
+    shown = capsys.readouterr()
+    assert "ocps: --database-url: Value error, " in shown.err
+    assert "hunter2" not in shown.err + shown.out
+
+
 def test_a_command_that_speaks_to_nobody_yet_says_what_to_set(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,14 +12,15 @@ import sqlalchemy as sa
 
 from lsst.ts.ocps.service.database import Database
 from lsst.ts.ocps.service.errors import StoreError
+from lsst.ts.ocps.service.sqlite import SqliteDatabase
 
 METADATA = sa.MetaData()
 THINGS = sa.Table("things", METADATA, sa.Column("name", sa.String, primary_key=True))
 
 
 @asynccontextmanager
-async def opened(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "things.sqlite", METADATA)
+async def opened(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    database = await SqliteDatabase.open(tmp_path / "things.sqlite", METADATA.create_all)
     try:
         yield database
     finally:

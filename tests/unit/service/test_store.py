@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from lsst.ts.ocps.service.config import read_database_url
 from lsst.ts.ocps.service.errors import StoreError
 from lsst.ts.ocps.service.schema import StoredJob, StoredResult, now
 from lsst.ts.ocps.service.store import JobFilter, Outcome, Store
@@ -29,9 +32,16 @@ def new_job(job_id: str = "1a", phase: ExecutionPhase = P.PENDING, **values: Any
     return StoredJob(Job(job_id, phase, **facts), payload="p", executor="local", outputs="out")
 
 
+@pytest.fixture
+def place(service_database: dict[str, str], tmp_path: Path) -> Path | sa.URL:
+    """One after another a database of each kind."""
+    url = service_database.get("database_url")
+    return read_database_url(SecretStr(url)) if url else tmp_path / "jobs.sqlite"
+
+
 @asynccontextmanager
-async def opened(directory: Path, watch: PhaseWatch | None = None) -> AsyncIterator[Store]:
-    store = await Store.open(directory / "jobs.sqlite", watch or PhaseWatch())
+async def opened(place: Path | sa.URL, watch: PhaseWatch | None = None) -> AsyncIterator[Store]:
+    store = await Store.open(place, watch or PhaseWatch())
     try:
         yield store
     finally:
@@ -62,25 +72,25 @@ async def put(store: Store, phase: ExecutionPhase, job_id: str = "1a") -> None:
 
 @pytest.mark.asyncio
 class TestStore:
-    async def test_a_job_is_read_as_it_was_kept(self, tmp_path: Path) -> None:
+    async def test_a_job_is_read_as_it_was_kept(self, place: Path | sa.URL) -> None:
         parameters = (Parameter("a", "1"), Parameter("a", "\N{SNOWMAN}\r\n"), Parameter("b", ""))
         job = new_job(run_id="r", destruction=CREATED + timedelta(days=1), parameters=parameters)
-        async with opened(tmp_path) as store:
+        async with opened(place) as store:
             await store.add(job)
             found = await store.find("1a")
         assert found is not None
         assert found == replace(job, job=replace(job.job, version="1.1"))
 
-    async def test_jobs_outlive_the_store(self, tmp_path: Path) -> None:
-        async with opened(tmp_path) as store:
+    async def test_jobs_outlive_the_store(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
             await store.add(new_job())
-        async with opened(tmp_path) as store:
+        async with opened(place) as store:
             assert await store.find("1a")
 
-    async def test_the_end_is_kept_whole(self, tmp_path: Path) -> None:
+    async def test_the_end_is_kept_whole(self, place: Path | sa.URL) -> None:
         files = (StoredResult("a_b", "a/b\udcff", 5, "text/plain"),)
         error = ErrorSummary("wrong", is_transient=True, has_detail=True)
-        async with opened(tmp_path) as store:
+        async with opened(place) as store:
             await put(store, P.EXECUTING)
             await store.end("1a", P.EXECUTING, P.ERROR, Outcome(CREATED, 3, files, error))
             found = await store.find("1a")
@@ -90,8 +100,8 @@ class TestStore:
         assert [(result.result_id, result.size) for result in found.job.results] == [("a_b", 5)]
         assert not found.handed_over
 
-    async def test_only_one_of_many_changes_from_the_same_phase_succeeds(self, tmp_path: Path) -> None:
-        async with opened(tmp_path) as store:
+    async def test_only_one_of_many_changes_from_the_same_phase_succeeds(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
             await put(store, P.EXECUTING)
             outcomes = await asyncio.gather(
                 *(store.abort("1a", P.EXECUTING, end_time=now()) for _ in range(10)),
@@ -99,15 +109,15 @@ class TestStore:
             )
         assert len([outcome for outcome in outcomes if outcome is not None]) == 1
 
-    async def test_a_job_is_claimed_once(self, tmp_path: Path) -> None:
-        async with opened(tmp_path) as store:
+    async def test_a_job_is_claimed_once(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
             await put(store, P.QUEUED)
             claims = await asyncio.gather(*(store.claim("1a") for _ in range(10)))
         assert len([claim for claim in claims if claim is not None]) == 1
 
-    async def test_a_change_is_published_with_the_job_after_it(self, tmp_path: Path) -> None:
+    async def test_a_change_is_published_with_the_job_after_it(self, place: Path | sa.URL) -> None:
         watch = PhaseWatch()
-        async with opened(tmp_path, watch) as store:
+        async with opened(place, watch) as store:
             await store.add(new_job())
             with watch.watching("1a") as change:
                 await store.queue("1a", P.PENDING)
@@ -115,19 +125,19 @@ class TestStore:
         assert published is not None
         assert published.phase is P.QUEUED
 
-    async def test_a_change_that_did_not_happen_is_not_published(self, tmp_path: Path) -> None:
+    async def test_a_change_that_did_not_happen_is_not_published(self, place: Path | sa.URL) -> None:
         watch = PhaseWatch()
-        async with opened(tmp_path, watch) as store:
+        async with opened(place, watch) as store:
             await store.add(new_job())
             with watch.watching("1a") as change:
                 assert await store.begin("1a", P.QUEUED, start_time=None, native_id=None) is None
                 assert not change.done()
 
     async def test_the_late_end_of_the_command_of_an_aborted_job_adds_its_results_only(
-        self, tmp_path: Path
+        self, place: Path | sa.URL
     ) -> None:
         files = (StoredResult("a", "a", 1, "text/plain"),)
-        async with opened(tmp_path) as store:
+        async with opened(place) as store:
             await put(store, P.EXECUTING)
             await store.abort("1a", P.EXECUTING, end_time=CREATED)
             late = Outcome(CREATED + timedelta(seconds=9), -15, files, ErrorSummary("stopped"))
@@ -136,8 +146,8 @@ class TestStore:
         assert (recorded.phase, recorded.exit_code, recorded.files) == (P.ABORTED, -15, files)
         assert (recorded.job.end_time, recorded.job.error, recorded.handed_over) == (CREATED, None, False)
 
-    async def test_parameters_change_while_pending_only(self, tmp_path: Path) -> None:
-        async with opened(tmp_path) as store:
+    async def test_parameters_change_while_pending_only(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
             await store.add(new_job())
             changed = await store.set_parameters("1a", [("a", "2")])
             assert changed is not None
@@ -146,9 +156,9 @@ class TestStore:
             assert await store.set_parameters("1a", [("a", "3")]) is None
 
     async def test_the_execution_duration_is_fixed_when_the_command_is_handed_over(
-        self, tmp_path: Path
+        self, place: Path | sa.URL
     ) -> None:
-        async with opened(tmp_path) as store:
+        async with opened(place) as store:
             await put(store, P.QUEUED)
             changed = await store.set_execution_duration("1a", 5)
             assert changed is not None
@@ -156,16 +166,16 @@ class TestStore:
             await store.claim("1a")
             assert await store.set_execution_duration("1a", 6) is None
 
-    async def test_what_has_not_ended_is_not_destroyed(self, tmp_path: Path) -> None:
-        async with opened(tmp_path) as store:
+    async def test_what_has_not_ended_is_not_destroyed(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
             await store.add(new_job())
             assert await store.mark_destroyed("1a") is None
             assert await store.find("1a")
 
     async def test_a_destroyed_job_is_hidden_until_its_command_is_gone_and_then_removable(
-        self, tmp_path: Path
+        self, place: Path | sa.URL
     ) -> None:
-        async with opened(tmp_path) as store:
+        async with opened(place) as store:
             await put(store, P.EXECUTING)
             await store.abort("1a", P.EXECUTING, end_time=now())
             assert await store.mark_destroyed("1a")
@@ -180,8 +190,8 @@ class TestStore:
             await store.remove("1a")
             assert await store.find_any("1a") is None
 
-    async def test_the_next_destruction_is_the_earliest_one(self, tmp_path: Path) -> None:
-        async with opened(tmp_path) as store:
+    async def test_the_next_destruction_is_the_earliest_one(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
             assert await store.next_destruction() is None
             for number, job_id in enumerate(["1a", "1b", "1c"]):
                 await store.add(new_job(job_id, destruction=CREATED + timedelta(hours=3 - number)))
@@ -192,11 +202,11 @@ class TestStore:
     async def test_a_database_that_cannot_be_opened_is_told_by_its_path(self, tmp_path: Path) -> None:
         (tmp_path / "jobs.sqlite").write_text("this is no database, and long enough to be seen as none" * 20)
         with pytest.raises(StoreError, match=r"jobs\.sqlite"):
-            async with opened(tmp_path):
+            async with opened(tmp_path / "jobs.sqlite"):
                 pass
 
-    async def test_errors_do_not_show_the_values_of_parameters(self, tmp_path: Path) -> None:
-        async with opened(tmp_path) as store:
+    async def test_errors_do_not_show_the_values_of_parameters(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
             await store.add(new_job(parameters=(Parameter("token", "hunter2"),)))
             with pytest.raises(StoreError) as raised:
                 await store.add(new_job(parameters=(Parameter("token", "hunter2"),)))
@@ -208,8 +218,8 @@ class TestJobFilter:
     async def list_ids(self, store: Store, **values: Any) -> list[str]:
         return [listed.ref.job_id for listed in await store.list_jobs(JobFilter(**values))]
 
-    async def test_phases_are_united_and_conditions_are_met_together(self, tmp_path: Path) -> None:
-        async with opened(tmp_path) as store:
+    async def test_phases_are_united_and_conditions_are_met_together(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
             for number, phase in enumerate([P.PENDING, P.QUEUED, P.ABORTED, P.PENDING]):
                 await put(store, phase, f"1{number}")
             await store.add(replace(new_job("19"), payload="other"))
@@ -220,16 +230,16 @@ class TestJobFilter:
             assert await self.list_ids(store, payload="p", phases=wanted, last=2) == ["13", "12"]
             assert await self.list_ids(store, phases=frozenset({P.HELD})) == []
 
-    async def test_last_are_the_newest_first(self, tmp_path: Path) -> None:
-        async with opened(tmp_path) as store:
+    async def test_last_are_the_newest_first(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
             for number in (3, 1, 2):
                 time = CREATED + timedelta(milliseconds=number)
                 await store.add(new_job(f"1{9 - number}", creation_time=time))
             assert await self.list_ids(store, last=2) == ["16", "17"]
             assert await self.list_ids(store, last=99) == ["16", "17", "18"]
 
-    async def test_after_the_time_of_a_job_does_not_list_the_job_itself(self, tmp_path: Path) -> None:
-        async with opened(tmp_path) as store:
+    async def test_after_the_time_of_a_job_does_not_list_the_job_itself(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
             await store.add(new_job(creation_time=now()))
             (listed,) = await store.list_jobs(JobFilter())
             assert listed.ref.creation_time is not None
@@ -251,7 +261,7 @@ def test_whatever_is_tried_a_job_moves_along_the_table_only_and_stays_where_it_e
     attempts: list[tuple[ExecutionPhase, ExecutionPhase]],
 ) -> None:
     async def run(directory: Path) -> None:
-        async with opened(directory) as store:
+        async with opened(directory / "jobs.sqlite") as store:
             await store.add(new_job())
             phase = P.PENDING
             for old, new in attempts:

@@ -17,6 +17,7 @@ __all__ = ["service"]
 _OPTIONS = {
     "payload_directories": "--payloads",
     "data_directory": "--data",
+    "database_url": "--database-url",
     "public_url": "--public-url",
     "max_running": "--max-running",
     "cpus": "--cpus",
@@ -27,6 +28,9 @@ _OPTIONS = {
     "on_stop": "--on-stop",
     "log_level": "--log-level",
 }
+
+_SECRET = frozenset({"database_url"})
+"""What is never shown, not even where it is wrong."""
 
 
 @click.command()
@@ -43,7 +47,14 @@ _OPTIONS = {
     "data_directory",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder of the database and the jobs; not on a network file system.",
+    help="Folder of the jobs and the SQLite database; with SQLite not on a network file system.",
+)
+@click.option(
+    "--database-url",
+    envvar="OCPS_DATABASE_URL",
+    show_envvar=True,
+    help="postgresql://user:password@host/database instead of SQLite. Other users of the machine see the "
+    "options of a command: leave the password to the variable, or to ~/.pgpass.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -83,6 +94,8 @@ def service(**options: Any) -> int:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         option = _OPTIONS.get(name, f"--{name}")
+        if name in _SECRET:
+            raise UsageError(f"{option}: {first['msg']}") from None
         # As it was written, where the model would show what it has made of it.
         shown = given[name] if isinstance(given.get(name), str) else first["input"]
         raise UsageError(f"{option} {shown!r}: {first['msg']}") from error

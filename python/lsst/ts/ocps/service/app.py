@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from .config import ServiceConfig
 from .context import ProcessContext, open_context
-from .errors import RequestError
+from .errors import RequestError, StoreError
 from .handlers import router
 from .json_dialect import json_router
 from .metrics import MeteringMiddleware
@@ -20,6 +20,9 @@ from .responses import error_response
 __all__ = ["create_app"]
 
 _log = structlog.stdlib.get_logger(__name__)
+
+_RETRY_AFTER = 5
+"""When a request may be repeated that the database failed (s)."""
 
 
 def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> FastAPI:
@@ -53,6 +56,7 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
     app.include_router(json_router)
     app.add_exception_handler(RequestError, _tell_request_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
+    app.add_exception_handler(StoreError, _tell_store_error)
     app.add_exception_handler(Exception, _tell_failure)
     return app
 
@@ -69,6 +73,16 @@ async def _tell_http_error(request: Request, error: Exception) -> Response:
         raise error
     answer = error_response(request, f"UsageError: {error.detail}", status=error.status_code)
     answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _tell_store_error(request: Request, error: Exception) -> Response:
+    """The database fails or does not answer, which may be over soon."""
+    _log.error(
+        "the database failed a request", method=request.method, path=request.url.path, error=str(error)
+    )
+    answer = text_response("ServiceUnavailable: the database fails; try again later\n", status=503)
+    answer.headers["Retry-After"] = str(_RETRY_AFTER)
     return answer
 
 

@@ -4,22 +4,48 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, HttpUrl
+import sqlalchemy as sa
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, HttpUrl, SecretStr, field_validator
 
-__all__ = ["ServiceConfig"]
+__all__ = ["ServiceConfig", "read_database_url"]
+
+_DRIVER = "postgresql+psycopg"
+
+
+def read_database_url(secret: SecretStr) -> sa.URL:
+    """Read the URL of a PostgreSQL database.
+
+    Raises
+    ------
+    ValueError
+        If it is none; the message does not show it, for there may be a password in it.
+    """
+    try:
+        url = sa.make_url(secret.get_secret_value())
+    except (sa.exc.ArgumentError, ValueError):
+        raise ValueError("is no URL, such as postgresql://user:password@host/database") from None
+    if url.drivername not in {"postgresql", "postgres", _DRIVER}:
+        raise ValueError("does not begin with postgresql://")
+    if not url.database:
+        raise ValueError("names no database, such as postgresql://user:password@host/database")
+    return url.set(drivername=_DRIVER)
 
 
 class ServiceConfig(BaseModel):
     """The configuration of a service, complete and checked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     payload_directories: tuple[Path, ...] = Field(min_length=1)
     """Where the payload definitions are."""
 
     data_directory: Path
-    """The database and the folders of the jobs. One service at a time owns it; it must not be on a network
-    file system."""
+    """The folders of the jobs, and the SQLite database. With SQLite, one service at a time owns it, and it
+    must not be on a network file system."""
+
+    database_url: SecretStr | None = None
+    """A PostgreSQL database instead of SQLite, ``postgresql://user:password@host/database``. Several services
+    may share it, and share the work then; they need the same ``data_directory``."""
 
     host: str = "127.0.0.1"
     """Address to listen on. There is no authentication: whoever can connect can run the payloads."""
@@ -70,6 +96,20 @@ class ServiceConfig(BaseModel):
     again; ``abort`` ends their jobs as ABORTED and waits for the commands."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_database_url(value)
+        return value
+
+    @property
+    def database(self) -> Path | sa.URL:
+        """The file of the SQLite database, or the URL of the PostgreSQL database."""
+        if self.database_url is None:
+            return self.data_directory.absolute() / "jobs.sqlite"
+        return read_database_url(self.database_url)
 
     @property
     def jobs_directory(self) -> Path:

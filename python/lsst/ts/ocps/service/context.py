@@ -176,8 +176,7 @@ def _owning(directory: Path) -> Iterator[None]:
 
 async def _open_store(config: ServiceConfig, watch: PhaseWatch, metrics: Metrics) -> Store:
     try:
-        path = config.data_directory.absolute() / "jobs.sqlite"
-        return await Store.open(path, watch, metrics.note_phase)
+        return await Store.open(config.database, watch, metrics.note_phase)
     except StoreError as error:
         raise ServiceStartError(f"the jobs of earlier times cannot be read: {error}") from error
 

@@ -4,7 +4,8 @@
 
     ServiceError
     ├── ServiceStartError              the service cannot start; the message says what to change
-    ├── StoreError                     the database fails; 500
+    ├── StoreError                     the database fails; 503
+    │   └── StoreUnavailableError      it does not answer; it may at another time
     └── RequestError                   the answer to a request; status and DALI code word
         ├── UsageError                 400  the request makes no sense
         ├── WrongPhaseError            403  illegal in the phase the job is in (UWS 1.1 section 2.2.3)
@@ -27,6 +28,7 @@ __all__ = [
     "ServiceError",
     "ServiceStartError",
     "StoreError",
+    "StoreUnavailableError",
     "UnavailableError",
     "UnsupportedMediaError",
     "UsageError",
@@ -44,6 +46,10 @@ class ServiceStartError(ServiceError):
 
 class StoreError(ServiceError):
     """The database fails."""
+
+
+class StoreUnavailableError(StoreError):
+    """The database does not answer; a change that was under way may have been made or not."""
 
 
 class RequestError(ServiceError):

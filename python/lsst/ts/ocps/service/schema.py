@@ -1,4 +1,4 @@
-"""The table of jobs, and how its rows are read."""
+"""The tables, and how the rows of jobs are read; a change here needs one in ``migrations``."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,16 @@ from typing_extensions import override
 from lsst.ts.ocps.uws.jobs import ErrorSummary, Job, Parameter, Result
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
-__all__ = ["StoredJob", "StoredResult", "job_from_row", "jobs", "metadata", "now", "row_from_job"]
+__all__ = [
+    "StoredJob",
+    "StoredResult",
+    "instances",
+    "job_from_row",
+    "jobs",
+    "metadata",
+    "now",
+    "row_from_job",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -78,12 +87,26 @@ jobs = sa.Table(
         default=False,
         comment="its command and its folder are still to go; until then the row stays, whoever may see it",
     ),
+    sa.Column("instance", sa.String(128), comment="which process of the service handed it over"),
     sa.Index("jobs_by_payload", "payload", "creation_time", "job_id"),
     sa.Index("jobs_by_time", "creation_time", "job_id"),
     sa.Index("jobs_by_phase", "phase"),
     sa.Index("jobs_by_destruction", "destruction"),
     sa.Index("jobs_by_handed_over", "handed_over"),
     sa.Index("jobs_by_destroyed", "destroyed"),
+)
+
+instances = sa.Table(
+    "instances",
+    metadata,
+    sa.Column("instance", sa.String(128), primary_key=True),
+    sa.Column("host", sa.String(255), nullable=False, comment="whose processes it can follow"),
+    sa.Column(
+        "alive_until",
+        sa.BigInteger,
+        nullable=False,
+        comment="ms since 1970 by the clock of the database; prolonged as long as the process lives",
+    ),
 )
 
 
@@ -119,6 +142,9 @@ class StoredJob:
 
     destroyed: bool = False
     """Whether its command and its folder are still to go."""
+
+    instance: str | None = None
+    """Which process of the service handed it over."""
 
     exit_code: int | None = None
     files: tuple[StoredResult, ...] = ()
@@ -176,6 +202,7 @@ def job_from_row(row: Row[Any]) -> StoredJob:
         native_id=row.native_id,
         handed_over=row.handed_over,
         destroyed=row.destroyed,
+        instance=row.instance,
         exit_code=row.exit_code,
         files=files,
     )

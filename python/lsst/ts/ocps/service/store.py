@@ -12,10 +12,13 @@ from lsst.ts.ocps.uws.jobs import ErrorSummary, JobRef
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase, may_change
 
 from .database import Database
-from .schema import StoredJob, StoredResult, job_from_row, jobs, metadata, row_from_job
+from .migrations import upgrade
+from .postgresql import PostgresqlDatabase
+from .schema import StoredJob, StoredResult, job_from_row, jobs, row_from_job
+from .sqlite import SqliteDatabase
 from .watch import PhaseWatch
 
-__all__ = ["JobFilter", "ListedJob", "Outcome", "Store"]
+__all__ = ["ALONE", "JobFilter", "ListedJob", "Outcome", "Store"]
 
 _REF_COLUMNS = (
     jobs.c.job_id,
@@ -48,6 +51,9 @@ _COUNT = (
     .group_by(jobs.c.payload, jobs.c.phase)
 )
 _REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
+
+ALONE = "alone"
+"""The name of a process that has the database for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +100,54 @@ class Store:
         Told of every change of a phase, after it is durable.
     on_phase
         Called with every job that has come into a phase by us, a new one too.
+    instance
+        Which of the processes on one database this is.
     """
 
     def __init__(
-        self, database: Database, watch: PhaseWatch, on_phase: Callable[[StoredJob], None] | None = None
+        self,
+        database: Database,
+        watch: PhaseWatch,
+        on_phase: Callable[[StoredJob], None] | None = None,
+        *,
+        instance: str = ALONE,
     ) -> None:
         self._database = database
         self._watch = watch
         self._on_phase = on_phase
+        self._instance = instance
 
     @classmethod
     async def open(
-        cls, path: Path, watch: PhaseWatch, on_phase: Callable[[StoredJob], None] | None = None
+        cls,
+        where: Path | sa.URL,
+        watch: PhaseWatch,
+        on_phase: Callable[[StoredJob], None] | None = None,
+        *,
+        instance: str = ALONE,
     ) -> Self:
-        """Open the database in a file, and make it if need be.
+        """Open a database, and make the tables or bring them up to date.
+
+        Parameters
+        ----------
+        where
+            The file of an SQLite database, which is made if need be; or the URL of a PostgreSQL database.
+        watch, on_phase
+            As for the class.
+        instance
+            Which of the processes on one database this is.
 
         Raises
         ------
         StoreError
             If it cannot be used.
         """
-        return cls(await Database.open(path, metadata), watch, on_phase)
+        database: Database
+        if isinstance(where, Path):
+            database = await SqliteDatabase.open(where, upgrade)
+        else:
+            database = await PostgresqlDatabase.open(where, upgrade, instance=instance)
+        return cls(database, watch, on_phase, instance=instance)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -197,7 +230,9 @@ class Store:
 
     async def claim(self, job_id: str) -> StoredJob | None:
         """Take a queued job for an executor, once; None if it is not there to be taken."""
-        return await self._update(_CLAIM, job_id, old=ExecutionPhase.QUEUED.value, handed_over=True)
+        return await self._update(
+            _CLAIM, job_id, old=ExecutionPhase.QUEUED.value, handed_over=True, instance=self._instance
+        )
 
     async def set_native_id(self, job_id: str, native_id: str) -> None:
         """Keep what the executor calls the job."""
@@ -253,6 +288,9 @@ class Store:
 
     async def find_any(self, job_id: str) -> StoredJob | None:
         """The job, also if it is destroyed and only its row is left."""
+        if "\0" in job_id:
+            # No database has such a key; PostgreSQL would not even look for it.
+            return None
         return await self._database.read(
             lambda connection: _read_job(connection.execute(_FIND, {"which": job_id}))
         )

@@ -1,0 +1,49 @@
+"""What came before the first release: several processes on one database."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Add columns, tables and indexes."""
+    op.add_column("jobs", sa.Column("instance", sa.String(128)))
+    op.create_table(
+        "instances",
+        sa.Column("instance", sa.String(128), primary_key=True),
+        sa.Column("host", sa.String(255), nullable=False),
+        sa.Column("alive_until", sa.BigInteger, nullable=False),
+    )
+    if op.get_context().dialect.name == "postgresql":
+        _tell_of_changes()
+
+
+def _tell_of_changes() -> None:
+    """Have the database tell all processes of a change that concerns more than the one that made it."""
+    op.execute(
+        """
+        CREATE FUNCTION ocps_tell_of_job() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_notify('ocps_jobs', json_build_object(
+                'instance', current_setting('application_name'),
+                'job_id', NEW.job_id, 'payload', NEW.payload, 'phase', NEW.phase
+            )::text);
+            RETURN NULL;
+        END $$
+        """
+    )
+    op.execute(
+        """
+        CREATE TRIGGER ocps_job_added AFTER INSERT ON jobs FOR EACH ROW
+        WHEN (NEW.phase = 'QUEUED') EXECUTE FUNCTION ocps_tell_of_job()
+        """
+    )
+    op.execute(
+        """
+        CREATE TRIGGER ocps_job_changed AFTER UPDATE ON jobs FOR EACH ROW
+        WHEN (OLD.phase <> NEW.phase OR OLD.handed_over > NEW.handed_over OR OLD.destroyed <> NEW.destroyed)
+        EXECUTE FUNCTION ocps_tell_of_job()
+        """
+    )
