@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from .config import ServiceConfig
 from .context import ProcessContext, open_context
-from .errors import RequestError, StoreError
+from .errors import RequestError, StoreError, UnavailableError
 from .handlers import router
 from .json_dialect import json_router
 from .metrics import MeteringMiddleware
@@ -81,7 +81,8 @@ async def _tell_store_error(request: Request, error: Exception) -> Response:
     _log.error(
         "the database failed a request", method=request.method, path=request.url.path, error=str(error)
     )
-    answer = text_response("ServiceUnavailable: the database fails; try again later\n", status=503)
+    text = f"{UnavailableError.code}: the database fails; try again later"
+    answer = error_response(request, text, status=UnavailableError.status)
     answer.headers["Retry-After"] = str(_RETRY_AFTER)
     return answer
 
