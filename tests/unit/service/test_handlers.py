@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from lsst.ts.ocps.service.errors import StoreError
+from lsst.ts.ocps.service.store import Store
 from lsst.ts.ocps.uws.codec import parse_parameters, parse_results
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from lsst.ts.ocps.uws.times import parse_time
@@ -335,3 +337,16 @@ class TestService:
 
     async def test_unknown_urls_are_told_as_text(self, fake: FakeService) -> None:
         assert_refused(await fake.calls.http.get("/nothing/at/all"), 404)
+
+
+async def test_a_failing_database_is_answered_by_503_and_when_to_ask_again(
+    fake: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise StoreError("database /secret/place: away")
+
+    monkeypatch.setattr(Store, "find", fail)
+    answer = await fake.calls.http.get("/work/async/1")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.text == "ServiceUnavailable: the database fails; try again later\n"

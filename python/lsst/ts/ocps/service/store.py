@@ -8,10 +8,11 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from lsst.ts.ocps.uws.jobs import ErrorSummary, JobRef
+from lsst.ts.ocps.uws.jobs import ErrorSummary
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase, may_change
 
 from .database import Database
+from .listing import IS_ARCHIVED, IS_TOLD_OF, JobFilter, ListedJob, list_query, listed_from_row
 from .migrations import upgrade
 from .postgresql import PostgresqlDatabase
 from .schema import StoredJob, StoredResult, job_from_row, jobs, row_from_job
@@ -20,63 +21,29 @@ from .watch import PhaseWatch
 
 __all__ = ["ALONE", "JobFilter", "ListedJob", "Outcome", "Store"]
 
-_REF_COLUMNS = (
-    jobs.c.job_id,
-    jobs.c.payload,
-    jobs.c.phase,
-    jobs.c.run_id,
-    jobs.c.owner_id,
-    jobs.c.creation_time,
-)
-
 # Statements are built once; what an update sets comes with the values that it is executed with.
 _ADD = sa.insert(jobs)
 _FIND = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("which"))
 _UPDATE = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("which")).returning(jobs)
 _UPDATE_IN_PHASE = _UPDATE.where(jobs.c.phase == sa.bindparam("old"))
 _UPDATE_KEPT = _UPDATE.where(jobs.c.destroyed.is_(False))
-_IS_ARCHIVED = jobs.c.phase == ExecutionPhase.ARCHIVED.value
-_IS_TOLD_OF = _IS_ARCHIVED & jobs.c.destruction.is_not(None)
 _ARCHIVE = _UPDATE_IN_PHASE.where(jobs.c.destroyed.is_(False))
 _CLAIM = _UPDATE_IN_PHASE.where(jobs.c.handed_over.is_(False))
 _FINAL = [phase.value for phase in FINAL]
 _SET_DURATION = _UPDATE.where(jobs.c.phase.not_in(_FINAL), jobs.c.handed_over.is_(False))
-_SET_DESTRUCTION = _UPDATE_KEPT.where(~_IS_ARCHIVED)
-_HIDE = _UPDATE.where(jobs.c.phase.in_(_FINAL), jobs.c.destroyed.is_(False) | _IS_TOLD_OF)
+_SET_DESTRUCTION = _UPDATE_KEPT.where(~IS_ARCHIVED)
+_HIDE = _UPDATE.where(jobs.c.phase.in_(_FINAL), jobs.c.destroyed.is_(False) | IS_TOLD_OF)
 _HIDDEN: dict[str, Any] = {"destroyed": True, "destruction": None}
-_CLEAN = _UPDATE.where(_IS_TOLD_OF)
+_CLEAN = _UPDATE.where(IS_TOLD_OF)
 _COUNT = (
     sa.select(jobs.c.payload, jobs.c.phase, sa.func.count().label("number"))
-    .where(jobs.c.destroyed.is_(False) | _IS_TOLD_OF)
+    .where(jobs.c.destroyed.is_(False) | IS_TOLD_OF)
     .group_by(jobs.c.payload, jobs.c.phase)
 )
 _REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
 
 ALONE = "alone"
 """The name of a process that has the database for itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which jobs of a list are wanted (UWS 1.1 section 2.2.2.1); the conditions are all to be met."""
-
-    payload: str | None = None
-    phases: frozenset[ExecutionPhase] = frozenset()
-    """Empty: all but ARCHIVED."""
-
-    after: datetime | None = None
-    """Created later than this."""
-
-    last: int | None = None
-    """The newest so many, newest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListedJob:
-    """An entry of a job list, without its URL."""
-
-    ref: JobRef
-    payload: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,30 +264,14 @@ class Store:
 
     async def list_jobs(self, wanted: JobFilter) -> Sequence[ListedJob]:
         """List jobs; newest first if ``wanted.last`` is given, else oldest first."""
-        is_shown: sa.ColumnElement[bool] = jobs.c.destroyed.is_(False)
-        if ExecutionPhase.ARCHIVED in wanted.phases:
-            is_shown = is_shown | _IS_TOLD_OF
-        conditions: list[sa.ColumnElement[bool]] = [is_shown]
-        if wanted.payload is not None:
-            conditions.append(jobs.c.payload == wanted.payload)
-        if wanted.phases:
-            conditions.append(jobs.c.phase.in_([phase.value for phase in wanted.phases]))
-        else:
-            conditions.append(~_IS_ARCHIVED)
-        if wanted.after is not None:
-            conditions.append(jobs.c.creation_time > wanted.after)
-        query = sa.select(*_REF_COLUMNS).where(*conditions)
-        if wanted.last is None:
-            query = query.order_by(jobs.c.creation_time, jobs.c.job_id)
-        else:
-            query = query.order_by(jobs.c.creation_time.desc(), jobs.c.job_id.desc()).limit(wanted.last)
+        query = list_query(wanted)
         return await self._database.read(
-            lambda connection: [_listed(row) for row in connection.execute(query)]
+            lambda connection: [listed_from_row(row) for row in connection.execute(query)]
         )
 
     async def list_whole(self, phases: frozenset[ExecutionPhase] | None, *, last: int) -> Sequence[StoredJob]:
         """The newest jobs with all that is known of them, newest first; ``phases`` None: all but ARCHIVED."""
-        is_wanted = ~_IS_ARCHIVED if phases is None else jobs.c.phase.in_([phase.value for phase in phases])
+        is_wanted = ~IS_ARCHIVED if phases is None else jobs.c.phase.in_([phase.value for phase in phases])
         newest = jobs.c.creation_time.desc(), jobs.c.job_id.desc()
         query = sa.select(jobs).where(jobs.c.destroyed.is_(False), is_wanted).order_by(*newest).limit(last)
         return await self._database.read(
@@ -388,14 +339,3 @@ def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
         "error_is_transient": error.is_transient if error else False,
         "error_has_detail": error.has_detail if error else False,
     }
-
-
-def _listed(row: Any) -> ListedJob:
-    ref = JobRef(
-        job_id=row.job_id,
-        phase=ExecutionPhase(row.phase),
-        run_id=row.run_id,
-        owner_id=row.owner_id,
-        creation_time=row.creation_time,
-    )
-    return ListedJob(ref, row.payload)
