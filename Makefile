@@ -23,10 +23,11 @@ check: $(VENV)/.dev-ready
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tests/support/tree_rules.py
 
+# `make system-test BROKERS=apache_secure` runs every test that asks for a broker on that one, and no other test.
 system-test: $(VENV)/.dev-ready
 	.ci/install-system-packages
 	PYTHONPATH=tests $(BIN)/python -m support.system_needs
-	$(PYTEST) -n 2 --dist loadgroup -m system
+	$(PYTEST) -n 2 --dist loadgroup $(if $(BROKERS),--brokers $(BROKERS),-m system)
 
 bench: $(VENV)/.dev-ready
 	PYTHONPATH=tests $(BIN)/python -m benchmarks

@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "support.apicurio",
+    "support.broker_kinds",
     "support.brokers",
     "support.csc",
     "support.observer",

@@ -61,9 +61,9 @@ class SecureKafka:
         self.broker.format({("SCRAM-SHA-512", USER): PASSWORD, ("SCRAM-SHA-256", USER): PASSWORD})
         self.broker.start()
 
-    def stop(self) -> None:
-        """End the broker."""
-        self.broker.stop()
+    def kill(self) -> None:
+        """End the broker at once."""
+        self.broker.kill()
 
     def _make_properties(self, controller_port: int) -> dict[str, str]:
         addresses = {

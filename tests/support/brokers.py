@@ -1,8 +1,7 @@
 """Brokers and schema registries for tests: in memory, and real ones as processes of their own.
 
-A test that asks for `sal_settings` or `broker_bench` runs once for each kind in `BROKER_KINDS`, and on the
-secure broker if it is marked ``every_broker``. A further kind needs its name there, and a fixture
-``<name>_bench``.
+A test that asks for `sal_settings` or `broker_bench` runs once for each kind that ``broker_kinds`` has for
+it. A further kind needs its name there, and a fixture ``<name>_bench``.
 """
 
 import asyncio
@@ -32,11 +31,10 @@ from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.sandbox import noida
 from support.apache_kafka import ApacheKafka
 from support.apache_secure import SecureKafka
+from support.broker_kinds import BROKER_KINDS, parametrize_kinds
 from support.ports import free_port
 
 __all__ = [
-    "APACHE_KINDS",
-    "BROKER_KINDS",
     "BrokerBench",
     "NoidaProcess",
     "end_process",
@@ -45,12 +43,6 @@ __all__ = [
     "start_registry",
     "started",
 ]
-
-APACHE_KINDS = tuple(pytest.param(kind, marks=pytest.mark.system) for kind in ("apache", "apache_secure"))
-"""Apache Kafka plain, and with SASL_SSL and SCRAM-SHA-512."""
-
-BROKER_KINDS = ("memory", "noida", APACHE_KINDS[0])
-"""What the tests run on that ask for a broker; those marked ``every_broker`` run on the secure one too."""
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
@@ -286,7 +278,8 @@ def apache_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheK
     process.format()
     process.start()
     yield process
-    process.stop()
+    # An orderly end takes half a minute with as many topics as the tests leave, and nobody needs the data.
+    process.kill()
 
 
 @pytest.fixture
@@ -300,7 +293,7 @@ def secure_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureK
     process = SecureKafka(tmp_path_factory.mktemp("secure"))
     process.start()
     yield process
-    process.stop()
+    process.kill()
 
 
 @pytest.fixture
@@ -317,12 +310,8 @@ def apache_secure_bench(secure_process: SecureKafka, registry_url: str) -> Broke
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Choose the brokers of each test that asks for one."""
-    is_for_all = metafunc.definition.get_closest_marker("every_broker") is not None
-    kinds = [*BROKER_KINDS, *(APACHE_KINDS[1:] if is_for_all else ())]
-    if "broker_kind" in metafunc.fixturenames:
-        metafunc.parametrize("broker_kind", kinds)
-    if "kafka_kind" in metafunc.fixturenames:
-        metafunc.parametrize("kafka_kind", kinds[1:])
+    parametrize_kinds(metafunc, "broker_kind", BROKER_KINDS)
+    parametrize_kinds(metafunc, "kafka_kind", BROKER_KINDS[1:], with_memory=False)
 
 
 def _get_bench(request: pytest.FixtureRequest, kind: str) -> BrokerBench:

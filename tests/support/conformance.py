@@ -15,14 +15,13 @@ import pytest
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.sal.settings import SalSettings
-from support.brokers import BROKER_KINDS, BrokerBench
+from support.broker_kinds import BROKER_KINDS, parametrize_kinds
+from support.brokers import BrokerBench
 from support.sal_fixtures import CscCase, make_environment
 
 __all__ = ["find", "load_table", "parse_signature", "read_signature"]
 
 DATA = Path(__file__).parents[1] / "data" / "salobj_api"
-
-_KINDS = [kind for kind in BROKER_KINDS if kind != "memory" or salobj.RUNTIME == "builtin"]
 
 Parameter = tuple[str, str, Any]
 """Name ("" for the two variable kinds), kind, and default (or `inspect.Parameter.empty`)."""
@@ -71,12 +70,17 @@ def read_signature(path: str) -> list[Parameter]:
     ]
 
 
-@pytest.fixture(params=_KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the brokers of each test of the API."""
+    parametrize_kinds(metafunc, "api_kind", BROKER_KINDS, with_memory=salobj.RUNTIME == "builtin")
+
+
+@pytest.fixture
 def api_settings(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, test_logger: object
+    api_kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, test_logger: object
 ) -> SalSettings:
     """Settings for a broker of each kind that the runtime can use, put into the environment."""
-    bench = request.getfixturevalue(f"{request.param}_bench")
+    bench = request.getfixturevalue(f"{api_kind}_bench")
     assert isinstance(bench, BrokerBench)
     for name, value in make_environment(bench.settings).items():
         monkeypatch.setenv(name, value)

@@ -22,7 +22,8 @@ from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.salobj import State
 from lsst.ts.ocps.uws.phases import ExecutionPhase
-from support.brokers import APACHE_KINDS, BrokerBench
+from support.broker_kinds import APACHE_KINDS, parametrize_kinds
+from support.brokers import BrokerBench
 from support.environment import make_environment
 
 __all__ = ["QUICK", "CscBench", "Spy", "environment_of", "eventually", "final_ack", "write_configuration"]
@@ -205,10 +206,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     On every broker the whole suite would take longer than all other system tests together.
     """
-    if "csc_broker" in metafunc.fixturenames:
-        plain, _ = APACHE_KINDS
-        is_for_all = metafunc.definition.get_closest_marker("every_broker") is not None
-        metafunc.parametrize("csc_broker", ("memory", *(APACHE_KINDS if is_for_all else (plain,))))
+    parametrize_kinds(metafunc, "csc_broker", ("memory", APACHE_KINDS[0]))
 
 
 def _make_bench(broker_bench: BrokerBench, folder: Path, monkeypatch: pytest.MonkeyPatch) -> CscBench:
