@@ -12,6 +12,7 @@ MODULE = frozenset(
         *("BaseCsc", "ConfigurableCsc", "Controller", "Remote", "Domain", "SalInfo", "topics"),
         *("ExpectedError", "AckError", "AckTimeoutError", "State", "SalRetCode", "set_summary_state"),
         *("name_to_name_index", "AsyncS3Bucket", "CscCommander", "BaseScript", "BaseCscTestCase"),
+        "TestScript",
         *("assertRaisesAckError", "set_test_topic_subname", "assertRaisesAckTimeoutError"),
         *("BaseConfigTestCase", "StandardValidator", "DefaultingValidator", "hierarchical_update"),
         *("get_expected_summary_states", "make_state_transition_dict", "SalLogHandler"),
@@ -31,7 +32,12 @@ UTILS = frozenset(
 )
 """Names in ``lsst.ts.utils``."""
 
-OURS = frozenset({"RUNTIME", "SalError", "BrokerError", "RegistryError", "SettingsError", "as_sal_ret_code"})
+OURS = frozenset(
+    {
+        *("RUNTIME", "SalError", "BrokerError", "RegistryError", "SettingsError", "as_sal_ret_code"),
+        "ScriptState",
+    }
+)
 """What ``lsst.ts.ocps.salobj`` adds whichever runtime is in use: which one it is, and our kinds of errors."""
 
 _TOPIC = {"salinfo", "topic_info", "attr_name", "sal_name", "rev_code", "DataType", "log", "isopen"}

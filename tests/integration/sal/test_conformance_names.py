@@ -1,4 +1,4 @@
-"""Names and signatures of the API are those that programs rely on (salobj-api sections 1 to 13)."""
+"""Names and signatures of the API are those that programs rely on (salobj-api sections 1 to 14)."""
 
 from typing import Any
 
@@ -20,11 +20,6 @@ def missing(owner: object, names: list[str]) -> list[str]:
 def test_every_name_of_the_api_exists() -> None:
     assert missing(salobj, NAMES["names"]) == []
     assert missing(salobj.topics, NAMES["topics"]) == []
-
-
-def test_scripts_are_left_to_ts_salobj() -> None:
-    if salobj.RUNTIME == "builtin":
-        assert missing(salobj, NAMES["left_out"]) == NAMES["left_out"]
 
 
 def test_a_star_import_brings_the_names() -> None:
@@ -55,6 +50,8 @@ def test_obsolete_names_are_the_present_ones() -> None:
     assert issubclass(salobj.BaseCsc, salobj.Controller)
     assert issubclass(salobj.TestCsc, salobj.ConfigurableCsc)
     assert issubclass(salobj.TestCscCommander, salobj.CscCommander)
+    assert issubclass(salobj.BaseScript, salobj.Controller)
+    assert issubclass(salobj.TestScript, salobj.BaseScript)
 
 
 @pytest.mark.parametrize(("path", "text"), SIGNATURES.items())
@@ -69,7 +66,7 @@ async def test_objects_have_the_usual_attributes(api_case: CscCase) -> None:
         csc, remote = api_case.csc, api_case.remote
         topic = csc.evt_scalars.topic_info
         commander = salobj.TestCscCommander(index=csc.salinfo.index)
-        async with commander:
+        async with commander, salobj.TestScript(index=csc.salinfo.index) as script:
             objects = {
                 "Domain": csc.domain,
                 "SalInfo": csc.salinfo,
@@ -82,6 +79,7 @@ async def test_objects_have_the_usual_attributes(api_case: CscCase) -> None:
                 "remote_event": remote.evt_scalars,
                 "controller_command": csc.cmd_wait,
                 "commander": commander,
+                "script": script,
             }
             assert objects.keys() == attributes.keys()
             lacking = {name: missing(each, attributes[name]) for name, each in objects.items()}

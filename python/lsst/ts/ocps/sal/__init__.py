@@ -1,8 +1,7 @@
 """The SAL runtime: the Python API of ts_salobj 8 on aiokafka and fastavro.
 
 Reach it through `lsst.ts.ocps.salobj`, which prefers an installed ts_salobj. Names are imported when they are
-first used, so that a program pays only for what it needs. They are those of salobj-api sections 1 and 13;
-``BaseScript`` and what belongs to it (section 14) is left to ts_salobj.
+first used, so that a program pays only for what it needs. They are those of salobj-api sections 1 and 13.
 """
 
 import importlib
@@ -16,12 +15,13 @@ if TYPE_CHECKING:
     from .base_config_test_case import BaseConfigTestCase
     from .base_csc import HEARTBEAT_INTERVAL, BaseCsc
     from .base_csc_test_case import STD_TIMEOUT, STD_WITH_DUPLICATE_CHECK_TIMEOUT, BaseCscTestCase
+    from .base_script import BaseScript
     from .commander import CscCommander
     from .configurable_csc import ConfigurableCsc
     from .configuration import hierarchical_update
     from .controller import SHUTDOWN_DELAY, Controller
     from .domain import Domain
-    from .enums import SalRetCode, State, as_sal_ret_code, as_salRetCode, as_state
+    from .enums import SalRetCode, ScriptState, State, as_sal_ret_code, as_salRetCode, as_state
     from .errors import (
         AckError,
         AckTimeoutError,
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         set_random_lsst_dds_partition_prefix,
         set_test_topic_subname,
     )
+    from .testscript import TestScript
     from .type_hints import AckCmdDataType, BaseDdsDataType, BaseMsgType, PathType
     from .utils import (
         MJD_MINUS_UNIX_SECONDS,
@@ -86,6 +87,7 @@ __all__ = [
     "BaseCscTestCase",
     "BaseDdsDataType",
     "BaseMsgType",
+    "BaseScript",
     "BrokerError",
     "ConfigurableCsc",
     "Controller",
@@ -106,12 +108,14 @@ __all__ = [
     "SalRetCode",
     "SchemaNotFoundError",
     "SchemaRefusedError",
+    "ScriptState",
     "SettingsError",
     "StandardValidator",
     "State",
     "StoredFile",
     "TestCsc",
     "TestCscCommander",
+    "TestScript",
     "WildcardIndexError",
     "__version__",
     "as_salRetCode",
@@ -162,6 +166,7 @@ _MODULES = {
     "STD_TIMEOUT": "base_csc_test_case",
     "STD_WITH_DUPLICATE_CHECK_TIMEOUT": "base_csc_test_case",
     "BaseCscTestCase": "base_csc_test_case",
+    "BaseScript": "base_script",
     "CscCommander": "commander",
     "ConfigurableCsc": "configurable_csc",
     "hierarchical_update": "configuration",
@@ -169,6 +174,7 @@ _MODULES = {
     "Controller": "controller",
     "Domain": "domain",
     "SalRetCode": "enums",
+    "ScriptState": "enums",
     "State": "enums",
     "as_sal_ret_code": "enums",
     "as_salRetCode": "enums",
@@ -207,6 +213,7 @@ _MODULES = {
     "run_test_csc": "testcsc",
     "TestCscCommander": "testcsccommander",
     "command_test_csc": "testcsccommander",
+    "TestScript": "testscript",
     "assertRaisesAckError": "testing",
     "assertRaisesAckTimeoutError": "testing",
     "delete_kafka_topics": "testing",

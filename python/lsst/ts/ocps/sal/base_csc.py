@@ -14,7 +14,8 @@ from lsst.ts.ocps.aio.periodic import run_periodically
 from .command_line import CommandLine
 from .duplicate_check import DuplicateWatch, Heartbeat
 from .enums import State
-from .errors import BrokerError, ExpectedError
+from .errors import ExpectedError
+from .pulse import Pulse
 from .state_machine import StateMachine
 from .states import make_state_transition_dict
 
@@ -22,9 +23,6 @@ __all__ = ["HEARTBEAT_INTERVAL", "BaseCsc"]
 
 HEARTBEAT_INTERVAL = 1.0
 """Time between two heartbeats (s)."""
-
-MISSED_REPORT = 30
-"""While heartbeats fail, one in so many is reported."""
 
 
 class BaseCsc(CommandLine, StateMachine):
@@ -91,7 +89,6 @@ class BaseCsc(CommandLine, StateMachine):
         self._check_class(simulation_mode)
         self._initial_state = self._check_initial_state(initial_state)
         self._initial_override = override
-        self._num_missed = 0
         self._duplicate_watch: DuplicateWatch | None = None
         self._duplicate_task: asyncio.Task[None] | None = None
         self.check_if_duplicate = check_if_duplicate
@@ -109,6 +106,7 @@ class BaseCsc(CommandLine, StateMachine):
         self.evt_softwareVersions.set(
             cscVersion=self.version, xmlVersion=self.salinfo.component_info.xml_version
         )
+        self._pulse = Pulse(self.evt_heartbeat, (self.evt_errorCode, self.evt_summaryState), self.log)
         self._add_signal_handlers()
 
     @classmethod
@@ -152,9 +150,9 @@ class BaseCsc(CommandLine, StateMachine):
     async def start(self) -> None:
         """Start: logLevel, duplicate check, heartbeat, simulationMode, softwareVersions."""
         await super().start()
-        await self._beat()
+        await self._pulse.beat()
         interval = self.heartbeat_interval
-        beating = run_periodically(self._beat, interval=interval, first_delay=interval)
+        beating = run_periodically(self._pulse.beat, interval=interval, first_delay=interval)
         _ = self._tasks.start(beating, name="heartbeat")
         if self._duplicate_watch is not None:
             self._duplicate_task = self._tasks.start(
@@ -189,19 +187,6 @@ class BaseCsc(CommandLine, StateMachine):
             if name == "start":
                 data.configurationOverride = self._initial_override
             await getattr(self, f"do_{name}")(data)
-
-    async def _beat(self) -> None:
-        try:
-            await self.evt_heartbeat.set_write(heartbeat=False, force_output=True)
-            for event in (self.evt_errorCode, self.evt_summaryState):
-                if event.is_owed:
-                    await event.write()
-        except BrokerError as error:
-            if self._num_missed % MISSED_REPORT == 0:
-                self.log.warning("no heartbeat: %s", error)
-            self._num_missed += 1
-        else:
-            self._num_missed = 0
 
     # Duplicate check
 

@@ -213,6 +213,11 @@ class Controller:
             reason = error if isinstance(error, Exception) else None
             self._closer = asyncio.create_task(self.close(reason), name=f"{self.salinfo.name_index}:close")
 
+    async def _let_remotes_read(self) -> None:
+        """Give Remotes of the same domain, which end with it, the time to read the last records."""
+        if self.domain.num_read_loops > 1:
+            await asyncio.sleep(SHUTDOWN_DELAY)
+
     async def close_tasks(self) -> None:
         """Stop background tasks; subclasses override it and call it."""
 

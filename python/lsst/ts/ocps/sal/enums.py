@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-__all__ = ["SalRetCode", "State", "as_salRetCode", "as_sal_ret_code", "as_state"]
+__all__ = ["SalRetCode", "ScriptState", "State", "as_salRetCode", "as_sal_ret_code", "as_state"]
 
 
 class State(IntEnum):
@@ -159,6 +159,46 @@ class SalRetCode(IntEnum):
 
     SUBSCR_MATCH = 406
     """The two sides have found each other (historic)."""
+
+
+class ScriptState(IntEnum):
+    """State of a SAL script (salobj-api section 14)."""
+
+    UNKNOWN = 0
+    """Nothing is known of the script."""
+
+    UNCONFIGURED = 1
+    """Alive, waiting for ``configure``."""
+
+    CONFIGURED = 2
+    """Waiting for ``setGroupId`` and ``run``."""
+
+    RUNNING = 3
+    """At work."""
+
+    PAUSED = 4
+    """At a checkpoint, waiting for ``resume``."""
+
+    ENDING = 5
+    """Has done its work, tidies up."""
+
+    STOPPING = 6
+    """Was told to stop, tidies up."""
+
+    FAILING = 7
+    """Has failed, tidies up."""
+
+    DONE = 8
+    """Has done its work: an end."""
+
+    STOPPED = 9
+    """Was told to stop: an end."""
+
+    FAILED = 10
+    """Has failed: an end."""
+
+    CONFIGURE_FAILED = 11
+    """Could not be configured: an end."""
 
 
 def as_state(value: int) -> State | int:

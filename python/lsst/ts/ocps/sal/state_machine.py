@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection
 from enum import IntEnum
 from typing import Any
 
-from .controller import SHUTDOWN_DELAY, Controller
+from .controller import Controller
 from .data_type import BaseMsgType
 from .enums import State
 from .errors import BrokerError, ExpectedError, RegistryError
@@ -252,8 +252,7 @@ class StateMachine(Controller):
     async def _exit(self) -> None:
         """Close once the command has been acknowledged."""
         await self._commands["exitControl"].wait_idle()
-        if self.domain.num_read_loops > 1:
-            await asyncio.sleep(SHUTDOWN_DELAY)
+        await self._let_remotes_read()
         await self.close()
 
     async def _settle_schemas_again(self) -> None:
