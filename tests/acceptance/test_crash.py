@@ -3,14 +3,16 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lsst.ts.ocps.csc.enums import FaultCode
 from lsst.ts.ocps.salobj import Domain, Remote, SalRetCode
-from support.crash import TIMEOUT, CrashBench, send_nap
+from support.crash import TIMEOUT, CrashBench, check_deposit, send_nap, send_run, write_deposited_payload
 from support.run_dying_csc import DeathStep
+from support.s3_server import CREDENTIALS, make_bucket, read_objects
 from support.stack import BROKERS, PAYLOADS, run_stack
 
 pytestmark = [
@@ -21,13 +23,16 @@ pytestmark = [
 
 ON_KAFKA = pytest.param(BROKERS[-1], marks=pytest.mark.system)
 
+IN_DEPOSIT = (DeathStep.DURING_DEPOSIT, DeathStep.AFTER_DEPOSIT)
+BUCKET = "crashed-deposits"
+
 DEATHS = [
     # Each takes some seconds: the default suite has those two between which the others lie.
     *(pytest.param(BROKERS[0], step) for step in (DeathStep.AFTER_POST, DeathStep.BEFORE_REPORT)),
     *(
         pytest.param(BROKERS[-1], step, marks=pytest.mark.system)
         for step in DeathStep
-        if step is not DeathStep.BEFORE_ROW
+        if step is not DeathStep.BEFORE_ROW and step not in IN_DEPOSIT
     ),
 ]
 
@@ -38,7 +43,10 @@ def crash_bench(
 ) -> Iterator[CrashBench]:
     """Broker, registry and service; the CSC is started by the first test, and again after each death."""
     folder = tmp_path_factory.mktemp("crash")
-    with run_stack(request.param, folder / "stack", [PAYLOADS]) as stack:
+    payloads = folder / "payloads"
+    write_deposited_payload(payloads, "kept", str(tmp_path_factory.mktemp("deposits")))
+    write_deposited_payload(payloads, "kept-in-s3", f"s3://{BUCKET}/ocps")
+    with run_stack(request.param, folder / "stack", [PAYLOADS, payloads]) as stack:
         yield CrashBench(stack, folder)
 
 
@@ -85,6 +93,59 @@ async def test_sigkill_of_the_csc_at_any_step_leaves_one_job_one_job_result_and_
 
 
 @pytest.mark.system
+async def die(bench: CrashBench, remote: Remote, payload: str, step: DeathStep) -> Any:
+    """Send ``run``, and have the CSC die at a step; the first acknowledgement."""
+    await bench.ensure_csc(remote)
+    bench.arm(step)
+    sending = asyncio.create_task(send_run(remote, payload))
+    await bench.wait_for_death()
+    return await sending
+
+
+@pytest.mark.parametrize("step", IN_DEPOSIT)
+@pytest.mark.parametrize("crash_bench", [ON_KAFKA], indirect=True)
+async def test_sigkill_of_the_csc_in_a_deposit_leaves_one_whole_set_in_the_folder_and_one_job_result(
+    crash_bench: CrashBench, step: DeathStep
+) -> None:
+    async with Domain() as domain, Remote(domain, "OCPS", 1) as remote:
+        first = await die(crash_bench, remote, "kept", step)
+        run = crash_bench.read_run(first)
+        assert run.deposit is not None
+        root, run_id = Path(run.deposit.root), run.run_id
+        # What a program that looks for sets finds while no CSC runs: nothing, or all of it.
+        is_there = step is DeathStep.AFTER_DEPOSIT
+        assert (root / run_id).exists() == is_there
+        assert (root / f".{run_id}.partial").exists() != is_there
+        made_at = (root / run_id).stat().st_mtime_ns if is_there else None
+        await crash_bench.start_csc(remote)
+        assert (await final_ack_of(remote, first)).ack == SalRetCode.CMD_COMPLETE
+        document = await crash_bench.check_run(first)
+        check_deposit({path.name: path.read_bytes() for path in (root / run_id).iterdir()}, document)
+        assert not (root / f".{run_id}.partial").exists()
+        if is_there:
+            assert (root / run_id).stat().st_mtime_ns == made_at, "a set that was whole was made again"
+
+
+@pytest.mark.parametrize("step", IN_DEPOSIT)
+@pytest.mark.parametrize("crash_bench", [ON_KAFKA], indirect=True)
+async def test_sigkill_of_the_csc_in_a_deposit_leaves_one_whole_set_in_s3_and_one_job_result(
+    crash_bench: CrashBench, step: DeathStep, s3_environment: str
+) -> None:
+    crash_bench.set_variables(CREDENTIALS | {"S3_ENDPOINT_URL": s3_environment})
+    bucket = await make_bucket(BUCKET)
+    async with Domain() as domain, Remote(domain, "OCPS", 1) as remote:
+        first = await die(crash_bench, remote, "kept-in-s3", step)
+        prefix = f"ocps/{crash_bench.read_run(first).run_id}/"
+        files = await read_objects(bucket, prefix)
+        # A set counts only with its manifest.
+        assert ("manifest.json" in files) == (step is DeathStep.AFTER_DEPOSIT)
+        assert files
+        await crash_bench.start_csc(remote)
+        assert (await final_ack_of(remote, first)).ack == SalRetCode.CMD_COMPLETE
+        document = await crash_bench.check_run(first)
+        check_deposit(await read_objects(bucket, prefix), document)
+
+
 @pytest.mark.parametrize("victims", [("service",), ("csc", "service")], ids=["service", "both"])
 async def test_sigkill_of_the_service_while_one_job_executes_and_one_is_pending(
     crash_bench: CrashBench, victims: tuple[str, ...]

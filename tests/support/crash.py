@@ -1,19 +1,21 @@
 """What is left of runs when processes of the product were killed: on the broker, the service, the disk."""
 
+import hashlib
 import json
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 
 from lsst.ts.ocps.client.registry import open_backend
 from lsst.ts.ocps.client.settings import UwsSettings
-from lsst.ts.ocps.csc.records import RECORD, RunRecord
+from lsst.ts.ocps.csc.records import RECORD, Run, RunRecord
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.salobj import AckError, Remote, SalRetCode, State
 from lsst.ts.ocps.uws.jobs import JobRef
@@ -23,24 +25,63 @@ from support.run_dying_csc import DeathStep
 from support.sal_log import read_samples
 from support.stack import ProcessStack
 
-__all__ = ["TIMEOUT", "CrashBench", "send_nap"]
+__all__ = ["TIMEOUT", "CrashBench", "check_deposit", "send_nap", "send_run", "write_deposited_payload"]
 
 TIMEOUT = 90.0
 """Longest wait for anything that a test expects (s); two starts of the CSC may lie in it."""
 
 
 async def send_nap(remote: Remote, seconds: float, prereq_jobs: str = "") -> Any:
+    """Run the payload that sleeps."""
+    return await send_run(remote, "nap", prereq_jobs=prereq_jobs, parameters=json.dumps({"seconds": seconds}))
+
+
+async def send_run(remote: Remote, payload: str, **fields: Any) -> Any:
     """Send ``run``; the first acknowledgement, or the failed one."""
     try:
-        return await remote.cmd_run.set_start(
-            payload="nap",
-            parameters=json.dumps({"seconds": seconds}),
-            prereq_jobs=prereq_jobs,
-            wait_done=False,
-            timeout=TIMEOUT,
-        )
+        return await remote.cmd_run.set_start(payload=payload, wait_done=False, timeout=TIMEOUT, **fields)
     except AckError as error:
         return error.ackcmd
+
+
+_KEEP = """
+import os, pathlib
+for name in ("first.txt", "second.txt", "third.txt"):
+    pathlib.Path(os.environ["JOB_OUTPUT_DIR"], name).write_text(name * 1000)
+"""
+
+
+def write_deposited_payload(folder: Path, name: str, location: str) -> None:
+    """Define a payload of three results that go to a place; nothing else of it is of interest."""
+    folder.mkdir(exist_ok=True)
+    definition = {
+        "name": name,
+        "description": "Write three results.",
+        "deposit": {"location": location, "include": ["*.txt"]},
+        "run": {"command": ["python", "-c", _KEEP]},
+    }
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(definition), encoding="utf-8")
+
+
+def check_deposit(files: Mapping[str, bytes], document: Mapping[str, Any]) -> None:
+    """A deposit is whole, and of this run.
+
+    Parameters
+    ----------
+    files
+        Content of what lies there, by name.
+    document
+        What ``job_result`` says.
+    """
+    assert document["deposit"]["state"] == "complete"
+    names = ("first.txt", "second.txt", "third.txt")
+    assert set(files) == {"manifest.json", *names}
+    manifest = json.loads(files["manifest.json"])
+    assert manifest["run_id"] == document["runId"]
+    sums = {entry["name"]: entry["sha256"] for entry in manifest["files"]}
+    for name in names:
+        assert files[name] == name.encode() * 1000
+        assert sums[name] == hashlib.sha256(files[name]).hexdigest()
 
 
 class CrashBench:
@@ -58,6 +99,7 @@ class CrashBench:
         self.stack = stack
         self._csc: psutil.Process | None = None
         self._step_file = folder / "step"
+        self._variables: Mapping[str, str] = {}
 
     # Life and death of the CSC
 
@@ -71,13 +113,20 @@ class CrashBench:
         """Start the CSC, and wait until it is ENABLED; it dies of nothing."""
         self._step_file.unlink(missing_ok=True)
         program, states = str(Path(run_dying_csc.__file__)), remote.evt_summaryState
+        variables = [f"{name}={value}" for name, value in self._variables.items()]
         self._csc = process = self.stack.start_csc(
-            [sys.executable, program, str(self._step_file), "1", "--state", "enabled"]
+            ["env", *variables, sys.executable, program, str(self._step_file), "1", "--state", "enabled"]
         )
         while True:
             data = await states.next(flush=False, timeout=TIMEOUT)
             if data.private_origin == process.pid and data.summaryState == State.ENABLED:
                 return
+
+    def set_variables(self, variables: Mapping[str, str]) -> None:
+        """Give the next CSC some more environment variables; one that runs is ended."""
+        self._variables = variables
+        if self.stack.is_csc_alive:
+            self.stack.stop_csc()
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
@@ -105,13 +154,19 @@ class CrashBench:
         assert self._read_run(ack) is None
         assert [each["ack"] for each in await self._read_acks(ack)] == [SalRetCode.CMD_FAILED]
 
-    async def check_run(self, ack: Any) -> None:
-        """A command had one job that ran, one ``job_result``, and final acknowledgements that are alike."""
+    async def check_run(self, ack: Any) -> dict[str, Any]:
+        """A command had one job that ran, one ``job_result``, and final acknowledgements that are alike.
+
+        Returns
+        -------
+        dict
+            What ``job_result`` says.
+        """
         await until(lambda: self._is_reported(ack), "the ledger says that the run is reported")
         record = self._read_run(ack)
         assert record is not None
         assert record.handle is not None
-        refs = await self._list_jobs(record.run.run_id)
+        refs = await self._list_jobs(record.run)
         # A second job may have been asked for; one that nobody starts stays PENDING until it is deleted.
         assert [ref.job_id for ref in refs if ref.phase == "COMPLETED"] == [record.handle.job_id]
         assert {ref.phase for ref in refs} <= {"COMPLETED", "PENDING"}
@@ -122,7 +177,8 @@ class CrashBench:
         assert set(counts.values()) == {1}, "a restart has repeated the end of an older run"
         (result,) = [each for each in results if each["job_id"] == record.handle.job_id]
         assert result["exit_code"] == 0
-        assert json.loads(result["result"])["runId"] == record.run.run_id
+        document: dict[str, Any] = json.loads(result["result"])
+        assert document["runId"] == record.run.run_id
 
         acks = await self._read_acks(ack)
         codes = [each["ack"] for each in acks]
@@ -132,6 +188,13 @@ class CrashBench:
         first_final = codes.index(SalRetCode.CMD_COMPLETE)
         assert set(codes[:first_final]) == {SalRetCode.CMD_INPROGRESS}
         assert set(codes[first_final:]) == {SalRetCode.CMD_COMPLETE}
+        return document
+
+    def read_run(self, ack: Any) -> Run:
+        """What the ledger says of a command; nobody else need be alive."""
+        record = self._read_run(ack)
+        assert record is not None, "the ledger does not know the run"
+        return record.run
 
     def _has_position(self) -> bool:
         return bool(self._query("SELECT 1 FROM positions WHERE topic LIKE '%command_run'", ()))
@@ -151,10 +214,11 @@ class CrashBench:
         with closing(sqlite3.connect(f"file:{self.stack.ledger}?mode=ro", uri=True)) as connection:
             return connection.execute(statement, values).fetchall()
 
-    async def _list_jobs(self, run_id: str) -> list[JobRef]:
+    async def _list_jobs(self, run: Run) -> list[JobRef]:
         backend = await open_backend("service", UwsSettings(url=self.stack.service_url))
         try:
-            return [ref for ref in await backend.list_jobs("nap", last=1000) if ref.run_id == run_id]
+            refs = await backend.list_jobs(run.payload, last=1000)
+            return [ref for ref in refs if ref.run_id == run.run_id]
         finally:
             await backend.aclose()
 

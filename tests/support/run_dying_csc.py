@@ -20,6 +20,8 @@ from typing import Any
 import httpx
 
 from lsst.ts.ocps.client.uws import UwsBackend
+from lsst.ts.ocps.csc.deposit_directory import DirectoryStore
+from lsst.ts.ocps.csc.deposit_s3 import PrefixStore
 from lsst.ts.ocps.csc.ledger import Ledger
 from lsst.ts.ocps.csc.main import run_ocps
 from lsst.ts.ocps.csc.ocps_csc import OcpsCsc
@@ -42,6 +44,8 @@ class DeathStep(StrEnum):
     PENDING = "PENDING"
     AFTER_START = "after PHASE=RUN, before its answer is looked at"
     EXECUTING = "EXECUTING"
+    DURING_DEPOSIT = "after the first file of a deposit, before the second"
+    AFTER_DEPOSIT = "after the deposit, before the report"
     BEFORE_REPORT = "after the end, before the report"
     BEFORE_ACK = "after the report, before the acknowledgement"
     AFTER_ACK = "after the acknowledgement, before the ledger knows"
@@ -133,6 +137,9 @@ def main() -> None:
     death.before(UwsBackend, "start", DeathStep.PENDING)
     death.after(UwsBackend, "start", DeathStep.AFTER_START)
     death.after(Reporter, "publish_phase", DeathStep.EXECUTING, _is_executing)
+    for store in (DirectoryStore, PrefixStore):
+        death.after(store, "put", DeathStep.DURING_DEPOSIT)
+        death.after(store, "commit", DeathStep.AFTER_DEPOSIT)
     death.before(PairWriter, "write", DeathStep.BEFORE_REPORT)
     death.before(Outlet, "acknowledge", DeathStep.BEFORE_ACK, _is_final)
     death.after(Outlet, "acknowledge", DeathStep.AFTER_ACK, _is_final)

@@ -9,13 +9,34 @@ import httpx
 import pytest
 
 from lsst.ts.ocps.aio.deadline import Deadline
+from lsst.ts.ocps.salobj import AsyncS3Bucket
 from support.brokers import end_process, run_apart
 from support.ports import free_port
 
-__all__ = ["S3_SECRET", "s3_url"]
+__all__ = [
+    "CREDENTIALS",
+    "S3_SECRET",
+    "S3_TOKEN",
+    "list_keys",
+    "make_bucket",
+    "read_objects",
+    "s3_environment",
+    "s3_url",
+    "set_credentials",
+]
 
 S3_SECRET = "planted/S3/secret/key"
 S3_TOKEN = "planted-S3-session-token"
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "planted-key-id",
+    "AWS_SECRET_ACCESS_KEY": S3_SECRET,
+    "AWS_SESSION_TOKEN": S3_TOKEN,
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""What the server does not check, as environment variables."""
 
 _START_TIMEOUT = 60.0
 
@@ -46,14 +67,26 @@ def s3_environment(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def set_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plant credentials, and hide those of whoever runs the tests."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "planted-key-id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", S3_SECRET)
-    monkeypatch.setenv("AWS_SESSION_TOKEN", S3_TOKEN)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
+
+
+async def make_bucket(name: str) -> AsyncS3Bucket:
+    """Make a bucket, if there is none of that name."""
+    return await asyncio.to_thread(AsyncS3Bucket, name, create=True)
+
+
+async def list_keys(bucket: AsyncS3Bucket) -> list[str]:
+    """The keys of all objects."""
+    return await asyncio.to_thread(lambda: [one.key for one in bucket.bucket.objects.all()])
+
+
+async def read_objects(bucket: AsyncS3Bucket, prefix: str) -> dict[str, bytes]:
+    """The content of the objects below a prefix, by the rest of their keys."""
+    keys = [key for key in await list_keys(bucket) if key.startswith(prefix)]
+    return {key.removeprefix(prefix): (await bucket.download(key)).getvalue() for key in keys}
 
 
 async def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:

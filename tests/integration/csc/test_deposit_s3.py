@@ -16,20 +16,12 @@ from lsst.ts.ocps.csc.outlet import Outlet
 from lsst.ts.ocps.salobj import AsyncS3Bucket, SalRetCode, State
 from support.csc import TIMEOUT, CscBench, Spy, final_ack
 from support.deposits import RESULTS, DepositBench, list_names, start, wait_for_deposit
-from support.s3_server import S3_SECRET, S3_TOKEN, set_credentials
+from support.s3_server import S3_SECRET, S3_TOKEN, list_keys, make_bucket, set_credentials
 
 # One worker, one server.
 pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("s3")]
 
 NAMES = {"result.json": "result.json", "a/b.fits": "a_b.fits", "empty.txt": "empty.txt"}
-
-
-async def make_bucket(name: str) -> AsyncS3Bucket:
-    return await asyncio.to_thread(AsyncS3Bucket, name, create=True)
-
-
-async def list_keys(bucket: AsyncS3Bucket) -> list[str]:
-    return await asyncio.to_thread(lambda: [one.key for one in bucket.bucket.objects.all()])
 
 
 @pytest.fixture
