@@ -8,6 +8,9 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from lsst.ts.ocps import __version__
 
 from .config import ServiceConfig
 from .context import ProcessContext, open_context
@@ -48,7 +51,14 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
     app = FastAPI(
         title="OCPS job service",
         description="A Universal Worker Service (IVOA UWS 1.1): a job list for each payload.",
+        version=__version__,
+        servers=[{"url": str(config.public_url).rstrip("/")}] if config.public_url else None,
         lifespan=lifespan,
+        # The page at /docs is our own.
+        docs_url=None,
+        redoc_url=None,
+        # They would lead to where this process sees itself, which behind a proxy is nowhere.
+        redirect_slashes=False,
     )
     app.state.context = context
     app.add_middleware(MeteringMiddleware)
@@ -73,6 +83,8 @@ async def _tell_http_error(request: Request, error: Exception) -> Response:
         raise error
     answer = error_response(request, f"UsageError: {error.detail}", status=error.status_code)
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(_allowed_methods(request))
     return answer
 
 
@@ -85,6 +97,18 @@ async def _tell_store_error(request: Request, error: Exception) -> Response:
     answer = error_response(request, text, status=UnavailableError.status)
     answer.headers["Retry-After"] = str(_RETRY_AFTER)
     return answer
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """The methods of all routes that a path matches; the router knows only those of one."""
+    return sorted(
+        {
+            method
+            for route in (*router.routes, *json_router.routes)
+            if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+            for method in route.methods or ()
+        }
+    )
 
 
 async def _tell_failure(request: Request, error: Exception) -> Response:

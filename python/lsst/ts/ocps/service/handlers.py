@@ -15,13 +15,14 @@ from lsst.ts.ocps.uws.documents import job_list_to_xml, job_to_xml, parameters_t
 from lsst.ts.ocps.uws.progress import Progress
 from lsst.ts.ocps.uws.times import format_time
 
+from .api_page import api_to_html
 from .context import context_of
 from .controls import read_action, read_filter, read_waiting
 from .dali import is_declared, read_format
 from .errors import NotFoundError, StoreError, UsageError
 from .forms import Form, read_body, read_form, read_query
 from .metrics import CONTENT_TYPE, Present
-from .openapi import CREATION, FILTERS, PARAMETERS, RUN, VALUE, WAITING, form
+from .openapi import CREATION, ERRORS, FILTERS, PARAMETERS, RUN, VALUE, WAITING, form
 from .responses import FileResponse, error_response, see_other, text_response, xml_response
 from .schema import StoredJob
 from .sync import primary_result, run_at_once
@@ -29,7 +30,7 @@ from .vosi import availability_to_xml, capabilities_to_xml, root_to_html
 
 __all__ = ["router"]
 
-router = APIRouter(default_response_class=Response)
+router = APIRouter(default_response_class=Response, responses=ERRORS)
 
 _JOBS = "/{payload}/async"
 _SYNC = "/{payload}/sync"
@@ -83,6 +84,12 @@ async def read_availability(request: Request) -> Response:
 @router.get("/capabilities", summary="VOSI capabilities")
 async def read_capabilities(request: Request) -> Response:
     return xml_response(capabilities_to_xml(_root_url(request), context_of(request).jobs.definitions))
+
+
+@router.get("/docs", summary="The interface, for people")
+async def read_api(request: Request) -> Response:
+    page = api_to_html(request.app.openapi(), _root_url(request))
+    return Response(page, media_type="text/html; charset=utf-8")
 
 
 @router.get("/metrics", summary="Figures for Prometheus")

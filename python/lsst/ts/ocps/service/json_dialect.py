@@ -12,12 +12,13 @@ from .context import context_of
 from .errors import NotFoundError
 from .forms import Form, read_body
 from .json_jobs import read_creation, read_phase, to_object, to_pairs, to_phase, to_results
+from .openapi import ERRORS
 from .responses import FileResponse
 from .schema import StoredJob
 
 __all__ = ["json_router"]
 
-json_router = APIRouter(prefix="/api/v1", default_response_class=Response)
+json_router = APIRouter(prefix="/api/v1", default_response_class=Response, responses=ERRORS)
 
 _MAX_LISTED = 10_000
 """The dialect lists whole jobs and has no way to ask for fewer: the newest so many."""

@@ -8,7 +8,9 @@ from typing import Any
 
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
-__all__ = ["CREATION", "FILTERS", "PARAMETERS", "RUN", "VALUE", "WAITING", "form"]
+from .dali import VOTABLE
+
+__all__ = ["CREATION", "ERRORS", "FILTERS", "PARAMETERS", "RUN", "VALUE", "WAITING", "form"]
 
 _PHASE: dict[str, Any] = {"type": "string", "enum": [phase.value for phase in ExecutionPhase]}
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -75,6 +77,14 @@ CREATION = form(
 
 PARAMETERS = form(open_ended=True)
 """The form that changes parameters."""
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "An error document (DALI 1.1)",
+        "content": {"text/plain": {"schema": _TEXT}, VOTABLE: {"schema": _TEXT}},
+    }
+}
+"""What any request may be answered by."""
 
 VALUE = {"requestBody": {"content": {"text/plain": {"schema": _TEXT}}}}
 """The body that sets one parameter."""
