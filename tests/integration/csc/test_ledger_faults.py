@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from lsst.ts.ocps.csc import tracker
+from lsst.ts.ocps.csc.adoption import find_lost_runs
+from lsst.ts.ocps.csc.backends import BackendPool
 from lsst.ts.ocps.csc.enums import FaultCode
 from lsst.ts.ocps.csc.ocps_csc import OcpsCsc
+from lsst.ts.ocps.csc.records import RunRecord
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import SalRetCode, State
 from lsst.ts.ocps.uws.phases import ExecutionPhase
@@ -87,3 +91,30 @@ async def test_what_a_full_disk_did_not_take_is_made_up_for_at_the_end_at_the_la
             assert await csc.context.ledger.unfinished() == []
         await remote.evt_job_result.next(flush=False, timeout=TIMEOUT)
         assert remote.evt_job_result.nqueued == 0
+
+
+async def test_a_run_accepted_while_lost_jobs_are_looked_for_is_not_taken_for_one(
+    csc_bench: CscBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csc_bench.on_end(duration=math.inf)
+    looked = asyncio.Event()
+
+    async def look_late(pool: BackendPool, *arguments: Any) -> list[RunRecord]:
+        await eventually(
+            lambda: [job for job in csc_bench.service.jobs().values() if job.phase is P.EXECUTING]
+        )
+        found = await find_lost_runs(pool, *arguments)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(tracker, "find_lost_runs", look_late)
+    async with csc_bench.csc() as csc, csc_bench.remote() as remote:
+        ack = await start(remote)
+        async with asyncio.timeout(TIMEOUT):
+            await looked.wait()
+        await eventually(lambda: not any("adopt" in task.get_name() for task in asyncio.all_tasks()))
+        assert not csc.context.ledger.has_failed
+        (url,) = csc_bench.service.jobs()
+        csc_bench.service.force(url, P.COMPLETED)
+        assert (await final_ack(remote, "run", ack)).ack == SalRetCode.CMD_COMPLETE
+        assert csc.summary_state is State.ENABLED

@@ -264,6 +264,9 @@ class Tracker:
                 return
             for stored in self._configured:
                 for record in await find_lost_runs(self._parts.pool, stored, self._payloads, prefix):
+                    # Accepted while the lists were read: its row was there before its job.
+                    if await self._parts.ledger.find(record.run.run_id) is not None:
+                        continue
                     if await self._parts.ledger.add(record) is None:
                         self._log.warning(
                             "adopted a job that the ledger has lost", **record.to_logging_context()
