@@ -97,7 +97,9 @@ async def test_a_port_in_use_is_told_by_address(tmp_path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_an_address_that_is_not_ours_is_told(tmp_path: Path) -> None:
-    config = make_config(tmp_path, SLEEP, host="192.0.2.1")
+    config = make_config(
+        tmp_path, SLEEP, host="192.0.2.1", access={"mode": "anonymous", "allow_network": True}
+    )
     with pytest.raises(ServiceStartError, match=r"192\.0\.2\.1"):
         async with running_service(config):
             pass

@@ -15,6 +15,7 @@ from lsst.ts.ocps import __version__
 from .config import ServiceConfig
 from .context import ProcessContext, open_context
 from .errors import RequestError, StoreError, UnavailableError
+from .gate import GateMiddleware, tell_error
 from .handlers import router
 from .json_dialect import json_router
 from .metrics import MeteringMiddleware
@@ -61,6 +62,8 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
         redirect_slashes=False,
     )
     app.state.context = context
+    app.add_middleware(GateMiddleware, find_gate=lambda: app.state.context.gate)
+    # The last one is the first to see a request: those that are not let in are counted too.
     app.add_middleware(MeteringMiddleware)
     app.include_router(router)
     app.include_router(json_router)
@@ -74,7 +77,7 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
 async def _tell_request_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestError):
         raise error
-    return error_response(request, error.to_text(), status=error.status)
+    return tell_error(request, error)
 
 
 async def _tell_http_error(request: Request, error: Exception) -> Response:

@@ -1,11 +1,23 @@
 """What the service can be told."""
 
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, HttpUrl, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from .sections import AccessSection, AnonymousAccess, LimitsSection
 
 __all__ = ["ServiceConfig", "read_database_url"]
 
@@ -48,13 +60,19 @@ class ServiceConfig(BaseModel):
     may share it, and share the work then; they need the same ``data_directory``."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. There is no authentication: whoever can connect can run the payloads."""
+    """Address to listen on. Without authentication only the loopback is accepted (see ``access``)."""
 
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
 
     public_url: HttpUrl | None = None
     """Root URL as clients see it, where a proxy stands before the service; None: as each request says."""
+
+    access: AccessSection = AnonymousAccess()
+    """Who may ask; nobody is told from others by default."""
+
+    limits: LimitsSection = LimitsSection()
+    """How much each owner may have and do."""
 
     max_running: int = Field(default=64, gt=0)
     """How many commands run at once; further jobs stay QUEUED."""
@@ -111,7 +129,27 @@ class ServiceConfig(BaseModel):
             return self.data_directory.absolute() / "jobs.sqlite"
         return read_database_url(self.database_url)
 
+    @model_validator(mode="after")
+    def _check_exposure(self) -> Self:
+        access = self.access
+        if isinstance(access, AnonymousAccess) and not access.allow_network and not _is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host!r} can be reached from other machines, and access.mode 'anonymous' lets "
+                "everybody run the payloads: configure tokens or a proxy, listen on 127.0.0.1, or set "
+                "access.allow_network to true"
+            )
+        return self
+
     @property
     def jobs_directory(self) -> Path:
         """Where each job has its folder."""
         return self.data_directory.absolute() / "jobs"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.requests import Request
@@ -20,20 +21,23 @@ from lsst.ts.ocps.executors.registry import ExecutorRegistry, UnknownExecutorErr
 from lsst.ts.ocps.payloads.catalogue import Catalogue, load_catalogue
 from lsst.ts.ocps.payloads.errors import CatalogueError
 
+from .access import open_access
 from .config import ServiceConfig
 from .dispatch import Dispatcher
 from .errors import ServiceStartError, StoreError
+from .gate import Gate, caller_of
 from .jobs import JobService
 from .machine import measure_capacity
 from .metrics import Metrics
 from .queue import Capacity, JobQueue
+from .quotas import Quotas
 from .reaper import Reaper
 from .runner import ExecutorNews, JobRunner
 from .schema import now
 from .store import Store
 from .watch import PhaseWatch
 
-__all__ = ["ProcessContext", "context_of", "open_context"]
+__all__ = ["ProcessContext", "context_of", "jobs_of", "open_context"]
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -44,6 +48,9 @@ class ProcessContext:
 
     config: ServiceConfig
     jobs: JobService
+    """The jobs of everybody; requests get `jobs_of`."""
+
+    gate: Gate
     store: Store
     watch: PhaseWatch
     metrics: Metrics
@@ -57,6 +64,11 @@ def context_of(request: Request) -> ProcessContext:
     """What the handler of a request needs."""
     context: ProcessContext = request.app.state.context
     return context
+
+
+def jobs_of(request: Request) -> JobService:
+    """The jobs as whoever makes a request may see and use them."""
+    return context_of(request).jobs.seen_by(caller_of(request))
 
 
 @asynccontextmanager
@@ -75,11 +87,12 @@ async def open_context(
     Raises
     ------
     ServiceStartError
-        If a payload definition, the data directory, the database or an executor cannot be used, or a payload
-        asks for more than this machine has.
+        If a payload definition, the data directory, the database, the token file or an executor cannot be
+        used, or a payload asks for more than this machine has.
     """
     registry = registry or default_registry(grace=config.kill_grace)
     async with AsyncExitStack() as stack:
+        access = await open_access(config.access)
         catalogue = await _load(config)
         await asyncio.to_thread(_prepare_data_directory, config)
         stack.enter_context(_owning(config.data_directory))
@@ -92,15 +105,8 @@ async def open_context(
         local_executors = [kind for kind, executor in executors.items() if executor.uses_this_machine]
         queue = await _make_queue(config, catalogue, local_executors)
         removable = asyncio.Event()
-        runner = JobRunner(
-            store=store,
-            definitions=catalogue,
-            executors=executors,
-            news=news,
-            jobs_directory=config.jobs_directory,
-            attach_patience=config.attach_patience,
-            follow_patience=config.follow_patience,
-            removable=removable,
+        runner = _make_runner(
+            config, catalogue, store=store, executors=executors, news=news, removable=removable
         )
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         note_death = _reporting_to(failure)
@@ -126,6 +132,7 @@ async def open_context(
         tasks = TaskSupervisor("service", on_death=note_death)
         stack.push_async_callback(tasks.aclose)
         _ = tasks.start(reaper.run(), name="reaper")
+        _ = tasks.start(access.run(), name="access")
         jobs = JobService(
             definitions=catalogue,
             store=store,
@@ -133,10 +140,37 @@ async def open_context(
             dispatcher=dispatcher,
             reaper=reaper,
             jobs_directory=config.jobs_directory,
+            quotas=Quotas(store, config.limits),
         )
+        gate = Gate(access, config.limits, public_host=_host(config))
         # Waiting requests are answered first, while everything is still there.
         stack.callback(watch.close)
-        yield ProcessContext(config, jobs, store, watch, metrics, dispatcher, now(), failure)
+        yield ProcessContext(config, jobs, gate, store, watch, metrics, dispatcher, now(), failure)
+
+
+def _make_runner(
+    config: ServiceConfig,
+    catalogue: Catalogue,
+    *,
+    store: Store,
+    executors: Mapping[str, Executor],
+    news: ExecutorNews,
+    removable: asyncio.Event,
+) -> JobRunner:
+    return JobRunner(
+        store=store,
+        definitions=catalogue,
+        executors=executors,
+        news=news,
+        jobs_directory=config.jobs_directory,
+        attach_patience=config.attach_patience,
+        follow_patience=config.follow_patience,
+        removable=removable,
+    )
+
+
+def _host(config: ServiceConfig) -> str | None:
+    return urlsplit(str(config.public_url)).netloc if config.public_url else None
 
 
 async def _load(config: ServiceConfig) -> Catalogue:

@@ -8,27 +8,39 @@
     │   └── StoreUnavailableError      it does not answer; it may at another time
     └── RequestError                   the answer to a request; status and DALI code word
         ├── UsageError                 400  the request makes no sense
+        ├── AuthenticationError        401  nobody knows who asks
+        ├── AuthorizationError         403  who asks may not
         ├── WrongPhaseError            403  illegal in the phase the job is in (UWS 1.1 section 2.2.3)
+        ├── QuotaError                 403  the owner keeps too much; something has to be destroyed first
         ├── NotFoundError              404  no such payload, job or part of a job
         ├── RequestTooLargeError       413
         ├── UnsupportedMediaError      415
         ├── JobFailedError             422  the job of a synchronous request failed
+        ├── TooManyError               429  too many requests or jobs; the same may succeed later
         └── UnavailableError           503  the same may succeed at another time
 
 Errors are told as text, ``UsageError: what is wrong`` (DALI 1.1 section 4.2, words of SODA 1.0 section 5).
 """
 
+import math
+from collections.abc import Mapping
 from typing import ClassVar
 
+from typing_extensions import override
+
 __all__ = [
+    "AuthenticationError",
+    "AuthorizationError",
     "JobFailedError",
     "NotFoundError",
+    "QuotaError",
     "RequestError",
     "RequestTooLargeError",
     "ServiceError",
     "ServiceStartError",
     "StoreError",
     "StoreUnavailableError",
+    "TooManyError",
     "UnavailableError",
     "UnsupportedMediaError",
     "UsageError",
@@ -58,6 +70,11 @@ class RequestError(ServiceError):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "UsageError"
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that go with the answer."""
+        return {}
+
     def to_text(self) -> str:
         """The error document: the code word and the message."""
         return f"{self.code}: {self}"
@@ -67,10 +84,50 @@ class UsageError(RequestError):
     """The request makes no sense; the message names parameter, value and reason."""
 
 
+class AuthenticationError(RequestError):
+    """Nobody knows who asks: there are no credentials, or wrong ones.
+
+    Parameters
+    ----------
+    message
+        What is missing; never what was sent.
+    was_wrong
+        Whether there were credentials.
+    """
+
+    status = 401
+    code = "AuthenticationError"
+
+    def __init__(self, message: str, *, was_wrong: bool = False) -> None:
+        super().__init__(message)
+        self.was_wrong = was_wrong
+
+    @property
+    @override
+    def headers(self) -> Mapping[str, str]:
+        """What would do (RFC 6750 section 3)."""
+        error = ', error="invalid_token"' if self.was_wrong else ""
+        return {"WWW-Authenticate": f'Bearer realm="OCPS jobs"{error}'}
+
+
+class AuthorizationError(RequestError):
+    """Whoever asks may not, whatever the state of the job."""
+
+    status = 403
+    code = "AuthorizationError"
+
+
 class WrongPhaseError(RequestError):
     """The request is illegal in the phase that the job is in."""
 
     status = 403
+
+
+class QuotaError(RequestError):
+    """The owner keeps as much as they may; the same succeeds only after something was destroyed."""
+
+    status = 403
+    code = "Error"
 
 
 class NotFoundError(RequestError):
@@ -96,6 +153,31 @@ class JobFailedError(RequestError):
 
     status = 422
     code = "Error"
+
+
+class TooManyError(RequestError):
+    """The caller has, or does, too much at a time; the same may succeed later.
+
+    Parameters
+    ----------
+    message
+        Which limit is reached.
+    retry_after
+        When it is worth while to try again (s from now).
+    """
+
+    status = 429
+    code = "ServiceUnavailable"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    @property
+    @override
+    def headers(self) -> Mapping[str, str]:
+        """When to try again (RFC 6585 section 4)."""
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
 
 
 class UnavailableError(RequestError):

@@ -16,7 +16,7 @@ from lsst.ts.ocps.uws.progress import Progress
 from lsst.ts.ocps.uws.times import format_time
 
 from .api_page import api_to_html
-from .context import context_of
+from .context import context_of, jobs_of
 from .controls import read_action, read_filter, read_waiting
 from .dali import is_declared, read_format
 from .errors import NotFoundError, StoreError, UsageError
@@ -120,7 +120,7 @@ async def list_jobs(request: Request, payload: str) -> Response:
 
 @router.post(_JOBS, summary="Create a job", status_code=303, openapi_extra=CREATION)
 async def create_job(request: Request, payload: str) -> Response:
-    stored = await context_of(request).jobs.create(payload, await _form(request))
+    stored = await jobs_of(request).create(payload, await _form(request))
     url = _job_url(request, payload, stored.job_id)
     return see_other(url, _job_document(request, stored))
 
@@ -129,10 +129,11 @@ async def create_job(request: Request, payload: str) -> Response:
 @router.post(_SYNC, summary="Run a job and be led to its result", status_code=303, openapi_extra=RUN)
 async def run_sync(request: Request, payload: str) -> Response:
     context = context_of(request)
-    definition = context.jobs.definition(payload)
+    jobs = jobs_of(request)
+    definition = jobs.definition(payload)
     form = await _form(request)
     async with _disconnection(request) as left:
-        stored = await run_at_once(context.jobs, payload, form, max_time=context.config.max_sync, left=left)
+        stored = await run_at_once(jobs, payload, form, max_time=context.config.max_sync, left=left)
     result = primary_result(stored.files, media_type=None if is_declared(definition) else read_format(form))
     if result is None:
         return Response(status_code=204)
@@ -142,7 +143,7 @@ async def run_sync(request: Request, payload: str) -> Response:
 
 async def _list(request: Request, payload: str | None) -> Response:
     wanted = read_filter(read_query(request), payload)
-    listed = await context_of(request).jobs.list_jobs(wanted)
+    listed = await jobs_of(request).list_jobs(wanted)
     root = _root_url(request)
     return xml_response(
         job_list_to_xml(
@@ -162,16 +163,16 @@ async def read_job(request: Request, payload: str, job_id: str) -> Response:
     waiting = read_waiting(read_query(request), max_wait=context.config.max_wait)
     if waiting.seconds > 0:
         async with _disconnection(request) as left:
-            stored = await context.jobs.wait(payload, job_id, waiting, left=left)
+            stored = await jobs_of(request).wait(payload, job_id, waiting, left=left)
     else:
-        stored = await context.jobs.get(payload, job_id)
-    progress = await context.jobs.read_progress(stored)
+        stored = await jobs_of(request).get(payload, job_id)
+    progress = await jobs_of(request).read_progress(stored)
     return xml_response(_job_document(request, stored, progress))
 
 
 @router.delete(_JOB, summary="Destroy a job", status_code=303)
 async def delete_job(request: Request, payload: str, job_id: str) -> Response:
-    await context_of(request).jobs.destroy(payload, job_id)
+    await jobs_of(request).destroy(payload, job_id)
     return see_other(f"{_root_url(request)}/{quote(payload)}/async")
 
 
@@ -207,7 +208,7 @@ async def _disconnection(request: Request) -> AsyncIterator[asyncio.Future[None]
 
 @router.get(_JOB + "/phase", summary="The phase")
 async def read_phase(request: Request, payload: str, job_id: str) -> Response:
-    return text_response((await context_of(request).jobs.get(payload, job_id)).phase.value)
+    return text_response((await jobs_of(request).get(payload, job_id)).phase.value)
 
 
 @router.post(
@@ -217,13 +218,13 @@ async def read_phase(request: Request, payload: str, job_id: str) -> Response:
     openapi_extra=form(PHASE={"type": "string", "enum": ["RUN", "ABORT"]}),
 )
 async def set_phase(request: Request, payload: str, job_id: str) -> Response:
-    stored = await context_of(request).jobs.set_phase(payload, job_id, await _form(request))
+    stored = await jobs_of(request).set_phase(payload, job_id, await _form(request))
     return see_other(_job_url(request, payload, job_id), _job_document(request, stored))
 
 
 @router.get(_JOB + "/executionduration", summary="The limit of the execution time (s); 0 = unlimited")
 async def read_execution_duration(request: Request, payload: str, job_id: str) -> Response:
-    stored = await context_of(request).jobs.get(payload, job_id)
+    stored = await jobs_of(request).get(payload, job_id)
     return text_response(str(stored.job.execution_duration))
 
 
@@ -234,13 +235,13 @@ async def read_execution_duration(request: Request, payload: str, job_id: str) -
     openapi_extra=form(EXECUTIONDURATION={"type": "integer", "minimum": 0}),
 )
 async def set_execution_duration(request: Request, payload: str, job_id: str) -> Response:
-    await context_of(request).jobs.set_execution_duration(payload, job_id, await _form(request))
+    await jobs_of(request).set_execution_duration(payload, job_id, await _form(request))
     return see_other(_job_url(request, payload, job_id))
 
 
 @router.get(_JOB + "/destruction", summary="The time of destruction")
 async def read_destruction(request: Request, payload: str, job_id: str) -> Response:
-    destruction = (await context_of(request).jobs.get(payload, job_id)).job.destruction
+    destruction = (await jobs_of(request).get(payload, job_id)).job.destruction
     return text_response(format_time(destruction) if destruction else "")
 
 
@@ -251,43 +252,43 @@ async def read_destruction(request: Request, payload: str, job_id: str) -> Respo
     openapi_extra=form(DESTRUCTION={"type": "string", "format": "date-time"}),
 )
 async def set_destruction(request: Request, payload: str, job_id: str) -> Response:
-    await context_of(request).jobs.set_destruction(payload, job_id, await _form(request))
+    await jobs_of(request).set_destruction(payload, job_id, await _form(request))
     return see_other(_job_url(request, payload, job_id))
 
 
 @router.get(_JOB + "/quote", summary="The expected time of completion, if known")
 async def read_quote(request: Request, payload: str, job_id: str) -> Response:
-    jobs = context_of(request).jobs
+    jobs = jobs_of(request)
     expected = jobs.quote(await jobs.get(payload, job_id))
     return text_response(format_time(expected) if expected else "")
 
 
 @router.get(_JOB + "/owner", summary="The owner, if known")
 async def read_owner(request: Request, payload: str, job_id: str) -> Response:
-    return text_response((await context_of(request).jobs.get(payload, job_id)).job.owner_id or "")
+    return text_response((await jobs_of(request).get(payload, job_id)).job.owner_id or "")
 
 
 @router.get(_JOB + "/error", summary="Why the job failed, and the end of its standard error")
 async def read_error(request: Request, payload: str, job_id: str) -> Response:
-    text = await context_of(request).jobs.read_error(payload, job_id)
+    text = await jobs_of(request).read_error(payload, job_id)
     return error_response(request, text.rstrip("\n"), status=200)
 
 
 @router.get(_JOB + "/results", summary="The list of results")
 async def list_results(request: Request, payload: str, job_id: str) -> Response:
-    stored = await context_of(request).jobs.get(payload, job_id)
+    stored = await jobs_of(request).get(payload, job_id)
     return xml_response(results_to_xml(stored.job.results, job_url=_job_url(request, payload, job_id)))
 
 
 @router.get(_JOB + "/results/{result_id}", summary="A result, or a range of its bytes")
 async def read_result(request: Request, payload: str, job_id: str, result_id: str) -> Response:
-    file, version, media_type = await context_of(request).jobs.open_result(payload, job_id, result_id)
+    file, version, media_type = await jobs_of(request).open_result(payload, job_id, result_id)
     return FileResponse(file, version=version, media_type=media_type, headers=request.headers)
 
 
 @router.get(_JOB + "/parameters", summary="The parameters")
 async def list_parameters(request: Request, payload: str, job_id: str) -> Response:
-    stored = await context_of(request).jobs.get(payload, job_id)
+    stored = await jobs_of(request).get(payload, job_id)
     return xml_response(parameters_to_xml(stored.job.parameters))
 
 
@@ -298,13 +299,13 @@ async def list_parameters(request: Request, payload: str, job_id: str) -> Respon
     openapi_extra=PARAMETERS,
 )
 async def set_parameters(request: Request, payload: str, job_id: str) -> Response:
-    await context_of(request).jobs.set_parameters(payload, job_id, (await _form(request)).pairs)
+    await jobs_of(request).set_parameters(payload, job_id, (await _form(request)).pairs)
     return see_other(_job_url(request, payload, job_id))
 
 
 @router.get(_JOB + "/parameters/{name}", summary="The value of a parameter")
 async def read_parameter(request: Request, payload: str, job_id: str, name: str) -> Response:
-    stored = await context_of(request).jobs.get(payload, job_id)
+    stored = await jobs_of(request).get(payload, job_id)
     values = [value for given, value in stored.pairs if given.upper() == name.upper()]
     if len(values) != 1:
         raise NotFoundError(f"job {job_id} has {len(values)} values of a parameter {name[:80]!r}")
@@ -324,7 +325,7 @@ async def set_parameter(request: Request, payload: str, job_id: str, name: str) 
         value = body.decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{name[:80]}: the value is not UTF-8: {error}") from error
-    await context.jobs.set_parameters(payload, job_id, ((name, value),))
+    await jobs_of(request).set_parameters(payload, job_id, ((name, value),))
     return see_other(_job_url(request, payload, job_id))
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import structlog
 
@@ -29,6 +30,8 @@ from .dispatch import Dispatcher
 from .errors import NotFoundError, UsageError, WrongPhaseError
 from .forms import Form
 from .job_ids import JobIds
+from .owners import ANYBODY, Caller
+from .quotas import Quotas
 from .reaper import Reaper
 from .results import JobFolder
 from .schema import StoredJob, now
@@ -44,10 +47,10 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class JobService:
-    """Jobs as clients may use them.
+    """Jobs as clients may use them: everybody, or the one whose view `seen_by` has made.
 
     Every method that takes the name of a payload and a job id raises `NotFoundError` if there is no such
-    payload, or no such job of it.
+    payload, or no such job of it that the caller may see.
 
     Parameters
     ----------
@@ -57,6 +60,8 @@ class JobService:
         The truth, news of it, and who runs and removes jobs.
     jobs_directory
         Where each job has its folder.
+    quotas
+        How much each owner may have.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class JobService:
         dispatcher: Dispatcher,
         reaper: Reaper,
         jobs_directory: Path,
+        quotas: Quotas,
     ) -> None:
         self._definitions = definitions
         self._store = store
@@ -75,7 +81,15 @@ class JobService:
         self._dispatcher = dispatcher
         self._reaper = reaper
         self._jobs_directory = jobs_directory
+        self._quotas = quotas
         self._ids = JobIds()
+        self._caller = ANYBODY
+
+    def seen_by(self, caller: Caller) -> Self:
+        """The same jobs, but those of others are not there, and new ones belong to the caller."""
+        view = copy(self)
+        view._caller = caller  # noqa: SLF001 (it is one of ours)
+        return view
 
     @property
     def definitions(self) -> Sequence[PayloadDefinition]:
@@ -102,6 +116,8 @@ class JobService:
         ------
         UsageError
             If anything in the form is wrong; every problem with the parameters is listed.
+        TooManyError, QuotaError
+            If the owner has as many jobs, or as large results, as they may.
         """
         definition = self.definition(payload)
         spec = definition.run
@@ -115,25 +131,38 @@ class JobService:
             job_id=self._ids.next(),
             phase=ExecutionPhase.QUEUED if run else ExecutionPhase.PENDING,
             run_id=controls.run_id,
+            owner_id=self._caller.owner_id,
             creation_time=created,
             execution_duration=controls.execution_duration,
             destruction=controls.destruction,
             parameters=_parameters(pairs),
         )
         stored = StoredJob(job, payload=payload, executor=spec.executor, outputs=spec.outputs)
-        await self._store.add(stored)
+        await self._quotas.add(stored)
         self._reaper.note_destruction(job.destruction)
-        _log.info("created", job_id=job.job_id, run_id=job.run_id, payload=payload, phase=job.phase)
+        _log.info(
+            "created",
+            job_id=job.job_id,
+            run_id=job.run_id,
+            payload=payload,
+            phase=job.phase,
+            owner=job.owner_id,
+        )
         if run:
             self._dispatcher.enqueue(stored)
         return stored
 
     async def get(self, payload: str, job_id: str) -> StoredJob:
         """The job as it is now."""
-        stored = await self._store.find(job_id)
+        stored = await self.find(job_id)
         if stored is None or stored.payload != payload:
             raise NotFoundError(f"payload {payload[:80]!r} has no job {job_id[:80]!r}")
         return stored
+
+    async def find(self, job_id: str) -> StoredJob | None:
+        """The job of any payload; None if it is not there."""
+        stored = await self._store.find(job_id)
+        return stored if stored is not None and self._caller.may_see(stored.job.owner_id) else None
 
     async def wait(
         self, payload: str, job_id: str, waiting: Waiting, *, left: asyncio.Future[None]
@@ -164,7 +193,11 @@ class JobService:
         """The jobs of one payload, or of all."""
         if wanted.payload is not None:
             self.definition(wanted.payload)
-        return await self._store.list_jobs(wanted)
+        return await self._store.list_jobs(wanted, self._caller)
+
+    async def list_whole(self, phases: frozenset[ExecutionPhase] | None, *, last: int) -> Sequence[StoredJob]:
+        """The newest jobs with all that is known of them; ``phases`` None: all but ARCHIVED."""
+        return await self._store.list_whole(phases, self._caller, last=last)
 
     async def set_phase(self, payload: str, job_id: str, form: Form) -> StoredJob:
         """Run or abort a job.
@@ -173,13 +206,15 @@ class JobService:
         ------
         WrongPhaseError
             If it is to be run and is neither PENDING nor HELD. Aborting what has ended changes nothing.
+        TooManyError, QuotaError
+            If it is to be run, and its owner has as much as they may.
         """
         request = read_phase_request(form, ("RUN", "ABORT"))
         stored = await self.get(payload, job_id)
         if request == "ABORT":
             return await self.abort(stored)
         if stored.phase in {ExecutionPhase.PENDING, ExecutionPhase.HELD}:
-            queued = await self._store.queue(job_id, stored.phase)
+            queued = await self._quotas.queue(stored)
             if queued is not None:
                 self._dispatcher.enqueue(queued)
                 return queued

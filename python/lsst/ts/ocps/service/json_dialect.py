@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .context import context_of
+from .context import context_of, jobs_of
 from .errors import NotFoundError
 from .forms import Form, read_body
 from .json_jobs import read_creation, read_phase, to_object, to_pairs, to_phase, to_results
@@ -62,28 +62,29 @@ async def put_job(request: Request) -> Response:
     body = await read_body(request, max_bytes=context.config.max_request)
     # Values with escapes in them are read at 1 MB/s.
     payload, form = await asyncio.to_thread(read_creation, body)
-    definition = context.jobs.definition(payload)
+    jobs = jobs_of(request)
+    definition = jobs.definition(payload)
     pairs = to_pairs(definition, form.without(_CONTROLS))
     controls = tuple((name, form.get(name) or "") for name in _CONTROLS)
-    stored = await context.jobs.create(payload, Form((*pairs, *controls)), run=True)
+    stored = await jobs.create(payload, Form((*pairs, *controls)), run=True)
     return _answer(to_object(stored, definition))
 
 
 @json_router.get("/job", summary="The jobs of all payloads, the newest first; phase", openapi_extra=_PHASE)
 async def list_objects(request: Request) -> Response:
-    context = context_of(request)
+    jobs = jobs_of(request)
     phases = read_phase(request.query_params.get("phase", ""))
-    listed = await context.store.list_whole(phases, last=_MAX_LISTED)
+    listed = await jobs.list_whole(phases, last=_MAX_LISTED)
 
     def write() -> Response:
-        return _answer([to_object(stored, context.jobs.find_definition(stored.payload)) for stored in listed])
+        return _answer([to_object(stored, jobs.find_definition(stored.payload)) for stored in listed])
 
     return await asyncio.to_thread(write)
 
 
 @json_router.get("/job/{job_id}", summary="A job")
 async def read_object(request: Request, job_id: str) -> Response:
-    stored = await context_of(request).store.find(job_id)
+    stored = await jobs_of(request).find(job_id)
     return _answer("", 404) if stored is None else _answer(_whole(request, stored))
 
 
@@ -91,7 +92,7 @@ async def read_object(request: Request, job_id: str) -> Response:
 async def read_property(request: Request, job_id: str, name: str) -> Response:
     if name not in {"phase", "results", "parameters"}:
         return _answer(f"Invalid job property: {name[:80]}", 400)
-    stored = await context_of(request).store.find(job_id)
+    stored = await jobs_of(request).find(job_id)
     if stored is None:
         return _answer("", 404)
     match name:
@@ -105,28 +106,28 @@ async def read_property(request: Request, job_id: str, name: str) -> Response:
 
 @json_router.get("/job/result/{job_id}/{index}", summary="A result")
 async def read_file(request: Request, job_id: str, index: str) -> Response:
-    context = context_of(request)
-    stored = await context.store.find(job_id)
+    jobs = jobs_of(request)
+    stored = await jobs.find(job_id)
     number = int(index) if index.isascii() and index.isdigit() and len(index) < 10 else -1
     if stored is None or not 0 <= number < len(stored.files):
         raise NotFoundError("Result file not found.")
     result_id = stored.files[number].result_id
-    file, version, media_type = await context.jobs.open_result(stored.payload, job_id, result_id)
+    file, version, media_type = await jobs.open_result(stored.payload, job_id, result_id)
     return FileResponse(file, version=version, media_type=media_type, headers=request.headers)
 
 
 @json_router.delete("/job/{job_id}", summary="Stop a job and destroy it")
 async def delete_object(request: Request, job_id: str) -> Response:
-    context = context_of(request)
-    stored = await context.store.find(job_id)
+    jobs = jobs_of(request)
+    stored = await jobs.find(job_id)
     if stored is None:
         raise NotFoundError(f"there is no job {job_id[:80]!r}")
-    await context.jobs.destroy(stored.payload, job_id)
+    await jobs.destroy(stored.payload, job_id)
     return _answer({"status": "Success", "message": "", "code": 200})
 
 
 def _whole(request: Request, stored: StoredJob) -> dict[str, Any]:
-    return to_object(stored, context_of(request).jobs.find_definition(stored.payload))
+    return to_object(stored, jobs_of(request).find_definition(stored.payload))
 
 
 def _answer(value: Any, status: int = 200) -> Response:

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from lsst.ts.ocps.uws.jobs import JobRef
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
+from .owners import Caller
 from .schema import jobs
 
-__all__ = ["IS_ARCHIVED", "IS_TOLD_OF", "JobFilter", "ListedJob", "list_query", "listed_from_row"]
+__all__ = ["IS_ARCHIVED", "IS_TOLD_OF", "JobFilter", "ListedJob", "list_query", "listed_from_row", "seen_by"]
 
 IS_ARCHIVED = jobs.c.phase == ExecutionPhase.ARCHIVED.value
 IS_TOLD_OF = IS_ARCHIVED & jobs.c.destruction.is_not(None)
@@ -50,12 +51,20 @@ class ListedJob:
     payload: str
 
 
-def list_query(wanted: JobFilter) -> sa.Select[Any]:
-    """The query of a list; newest first if ``wanted.last`` is given, else oldest first."""
+def seen_by(caller: Caller) -> list[sa.ColumnElement[bool]]:
+    """Conditions that the jobs meet which a caller may see."""
+    if caller.sees_all:
+        return []
+    # Who has no name sees nothing, and not what belongs to nobody.
+    return [sa.false() if caller.owner_id is None else jobs.c.owner_id == caller.owner_id]
+
+
+def list_query(wanted: JobFilter, caller: Caller) -> sa.Select[Any]:
+    """What a caller may see; newest first if ``wanted.last`` is given, else oldest first."""
     is_shown: sa.ColumnElement[bool] = jobs.c.destroyed.is_(False)
     if ExecutionPhase.ARCHIVED in wanted.phases:
         is_shown = is_shown | IS_TOLD_OF
-    conditions: list[sa.ColumnElement[bool]] = [is_shown]
+    conditions: list[sa.ColumnElement[bool]] = [is_shown, *seen_by(caller)]
     if wanted.payload is not None:
         conditions.append(jobs.c.payload == wanted.payload)
     if wanted.phases:

@@ -111,6 +111,8 @@ async def running_service(
                     log_config=None,
                     access_log=False,
                     server_header=False,
+                    # Who is connected is asked of the connection, and not of a header that anybody can send.
+                    proxy_headers=False,
                     timeout_graceful_shutdown=_GRACE,
                     timeout_keep_alive=_KEEP_ALIVE,
                 )

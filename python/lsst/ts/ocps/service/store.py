@@ -12,11 +12,13 @@ from lsst.ts.ocps.uws.jobs import ErrorSummary
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase, may_change
 
 from .database import Database
-from .listing import IS_ARCHIVED, IS_TOLD_OF, JobFilter, ListedJob, list_query, listed_from_row
+from .listing import IS_ARCHIVED, IS_TOLD_OF, JobFilter, ListedJob, list_query, listed_from_row, seen_by
 from .migrations import upgrade
+from .owners import ANYBODY, Caller
 from .postgresql import PostgresqlDatabase
 from .schema import StoredJob, StoredResult, job_from_row, jobs, row_from_job
 from .sqlite import SqliteDatabase
+from .usage import ANY, Room, Usage, usage_of
 from .watch import PhaseWatch
 
 __all__ = ["ALONE", "JobFilter", "ListedJob", "Outcome", "Store"]
@@ -133,12 +135,13 @@ class Store:
         new: ExecutionPhase,
         *,
         statement: sa.Executable = _UPDATE_IN_PHASE,
+        alone: str = "",
         **values: Any,
     ) -> StoredJob | None:
         """Compare and set; None if the job is not in phase ``old`` (any more)."""
         if not may_change(old, new):
             raise ValueError(f"job {job_id}: no job goes from {old} to {new}")
-        changed = await self._update(statement, job_id, old=old.value, phase=new.value, **values)
+        changed = await self._update(statement, job_id, alone=alone, old=old.value, phase=new.value, **values)
         if changed is not None:
             self._watch.publish(job_id, None if changed.is_hidden else changed)
             self._note_phase(changed)
@@ -148,9 +151,12 @@ class Store:
         if self._on_phase is not None:
             self._on_phase(stored)
 
-    async def queue(self, job_id: str, old: ExecutionPhase) -> StoredJob | None:
-        """Commit a job to execution; None if it is not in phase ``old``."""
-        return await self._change_phase(job_id, old, ExecutionPhase.QUEUED)
+    async def queue(self, job_id: str, old: ExecutionPhase, room: Room = ANY) -> StoredJob | None:
+        """Commit a job to execution; None if it is not in phase ``old``, or there is no room for it."""
+        statement = _UPDATE_IN_PHASE.where(*room.conditions) if room.is_limited else _UPDATE_IN_PHASE
+        return await self._change_phase(
+            job_id, old, ExecutionPhase.QUEUED, statement=statement, alone=room.alone
+        )
 
     async def begin(
         self, job_id: str, old: ExecutionPhase, *, start_time: datetime | None, native_id: str | None
@@ -184,16 +190,25 @@ class Store:
 
     async def archive(self, job_id: str, old: ExecutionPhase, *, until: datetime) -> StoredJob | None:
         """Keep only the record of a job, until some time; None if it is not in phase ``old``, or hidden."""
-        values: dict[str, Any] = {"destroyed": True, "destruction": until}
+        values: dict[str, Any] = {"destroyed": True, "destruction": until, "stored_bytes": 0}
         return await self._change_phase(job_id, old, ExecutionPhase.ARCHIVED, statement=_ARCHIVE, **values)
 
     # Other changes
 
-    async def add(self, stored: StoredJob) -> None:
-        """Keep a new job."""
+    async def add(self, stored: StoredJob, room: Room = ANY) -> bool:
+        """Keep a new job; False if there is no room for it."""
         row = row_from_job(stored)
-        await self._database.write(lambda connection: connection.execute(_ADD, row))
+        if room.is_limited:
+            values = [sa.literal(value, jobs.c[name].type) for name, value in row.items()]
+            statement = _ADD.from_select(list(row), sa.select(*values).where(*room.conditions))
+            if not await self._database.write(
+                lambda connection: connection.execute(statement).rowcount, alone=room.alone
+            ):
+                return False
+        else:
+            await self._database.write(lambda connection: connection.execute(_ADD, row))
         self._note_phase(stored)
+        return True
 
     async def claim(self, job_id: str) -> StoredJob | None:
         """Take a queued job for an executor, once; None if it is not there to be taken."""
@@ -262,18 +277,25 @@ class Store:
             lambda connection: _read_job(connection.execute(_FIND, {"which": job_id}))
         )
 
-    async def list_jobs(self, wanted: JobFilter) -> Sequence[ListedJob]:
-        """List jobs; newest first if ``wanted.last`` is given, else oldest first."""
-        query = list_query(wanted)
+    async def usage(self, owner_id: str | None) -> Usage:
+        """What an owner has."""
+        return await self._database.read(lambda connection: usage_of(connection, owner_id))
+
+    async def list_jobs(self, wanted: JobFilter, caller: Caller = ANYBODY) -> Sequence[ListedJob]:
+        """List what a caller may see; newest first if ``wanted.last`` is given, else oldest first."""
+        query = list_query(wanted, caller)
         return await self._database.read(
             lambda connection: [listed_from_row(row) for row in connection.execute(query)]
         )
 
-    async def list_whole(self, phases: frozenset[ExecutionPhase] | None, *, last: int) -> Sequence[StoredJob]:
-        """The newest jobs with all that is known of them, newest first; ``phases`` None: all but ARCHIVED."""
+    async def list_whole(
+        self, phases: frozenset[ExecutionPhase] | None, caller: Caller = ANYBODY, *, last: int
+    ) -> Sequence[StoredJob]:
+        """The newest jobs that a caller may see, whole, newest first; ``phases`` None: all but ARCHIVED."""
         is_wanted = ~IS_ARCHIVED if phases is None else jobs.c.phase.in_([phase.value for phase in phases])
         newest = jobs.c.creation_time.desc(), jobs.c.job_id.desc()
-        query = sa.select(jobs).where(jobs.c.destroyed.is_(False), is_wanted).order_by(*newest).limit(last)
+        shown = (jobs.c.destroyed.is_(False), is_wanted, *seen_by(caller))
+        query = sa.select(jobs).where(*shown).order_by(*newest).limit(last)
         return await self._database.read(
             lambda connection: [job_from_row(row) for row in connection.execute(query)]
         )
@@ -311,10 +333,13 @@ class Store:
 
     # Helpers
 
-    async def _update(self, statement: sa.Executable, job_id: str, **values: Any) -> StoredJob | None:
+    async def _update(
+        self, statement: sa.Executable, job_id: str, *, alone: str = "", **values: Any
+    ) -> StoredJob | None:
         """Execute an update of one job; ``values`` are those of columns and of the statement's conditions."""
         return await self._database.write(
-            lambda connection: _read_job(connection.execute(statement, {"which": job_id, **values}))
+            lambda connection: _read_job(connection.execute(statement, {"which": job_id, **values})),
+            alone=alone,
         )
 
     async def _select(self, condition: sa.ColumnElement[bool]) -> list[StoredJob]:
@@ -335,6 +360,7 @@ def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
         "end_time": outcome.end_time,
         "exit_code": outcome.exit_code,
         "results": [[file.result_id, file.path, file.size, file.mime_type] for file in outcome.files],
+        "stored_bytes": sum(file.size for file in outcome.files),
         "error_message": error.message if error else None,
         "error_is_transient": error.is_transient if error else False,
         "error_has_detail": error.has_detail if error else False,

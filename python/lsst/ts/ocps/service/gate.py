@@ -1,0 +1,158 @@
+"""Nothing is asked of the service without its passing here: who asks, how often, and from which web site."""
+
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .access import Access
+from .errors import AuthenticationError, AuthorizationError, RequestError, TooManyError
+from .owners import NOBODY, Caller
+from .rates import Buckets
+from .responses import error_response
+from .sections import LimitsSection
+
+__all__ = ["Gate", "GateMiddleware", "caller_of", "tell_error"]
+
+_PUBLIC = frozenset({"/", "/availability", "/capabilities", "/docs", "/openapi.json"})
+"""What VOSI wants to be readable by everybody, and what tells no more than that."""
+
+_OPERATOR = frozenset({"/metrics"})
+"""What tells of the jobs of everybody."""
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_KEY = "ocps.caller"
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Gate:
+    """Decides whether a request is let in, and tells who makes it.
+
+    Parameters
+    ----------
+    access
+        Knows who asks.
+    limits
+        How often they may.
+    public_host
+        Host, and port if it is not the usual one, under which clients know the service; None: as they say.
+    """
+
+    def __init__(self, access: Access, limits: LimitsSection, *, public_host: str | None = None) -> None:
+        self._access = access
+        self._public_host = public_host
+        per_minute = limits.failures_per_minute
+        self._failures = Buckets(per_minute / 60, per_minute)
+        rate = limits.requests_per_second
+        self._requests = None if rate is None else Buckets(rate, limits.request_burst)
+
+    def admit(self, method: str, path: str, headers: Headers, peer: str) -> Caller:
+        """Let a request in.
+
+        Parameters
+        ----------
+        method, path, headers
+            Those of the request.
+        peer
+            Address of the other end of the connection; "" if there is none.
+
+        Raises
+        ------
+        AuthenticationError
+            If it is not known who asks.
+        AuthorizationError
+            If they may not.
+        TooManyError
+            If they ask too often, or have failed to say who they are too often.
+        """
+        self._refuse_other_sites(method, path, headers)
+        # Where everybody may read, credentials are not looked at: nobody finds out there which are right.
+        is_public = path in _PUBLIC and method in _READING
+        caller = NOBODY if is_public else self._identify(headers, peer)
+        if path in _OPERATOR and not caller.sees_all:
+            raise AuthorizationError(f"{path} is for operators")
+        if self._requests is not None:
+            key = f"owner {caller.owner_id}" if caller.owner_id else self._source(headers, peer)
+            if delay := self._requests.take(key):
+                raise TooManyError("too many requests", retry_after=delay)
+        return caller
+
+    def _identify(self, headers: Headers, peer: str) -> Caller:
+        if not self._access.has_credentials(headers):
+            return self._access.identify(headers, peer)
+        source = self._source(headers, peer)
+        if delay := self._failures.delay(source):
+            raise TooManyError("too many wrong credentials came from this address", retry_after=delay)
+        try:
+            return self._access.identify(headers, peer)
+        except AuthenticationError:
+            self._failures.take(source)
+            _log.warning("wrong credentials", address=source)
+            raise
+
+    def _source(self, headers: Headers, peer: str) -> str:
+        address = self._access.source(headers, peer)
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return address
+        # Whoever has one IPv6 address usually has the network.
+        return str(ip_network(f"{found}/64", strict=False)) if isinstance(found, IPv6Address) else address
+
+    def _refuse_other_sites(self, method: str, path: str, headers: Headers) -> None:
+        """Refuse what a page of another site makes a browser do here, with the user's rights."""
+        if method in _READING and not path.endswith("/sync"):
+            return
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc not in {self._public_host, headers.get("host")}:
+            raise AuthorizationError("a page of another site may change nothing here")
+        if headers.get("sec-fetch-site") == "cross-site":
+            raise AuthorizationError("a page of another site may start nothing here")
+
+
+class GateMiddleware:
+    """Lets requests through, with the caller noted.
+
+    Parameters
+    ----------
+    app
+        What answers those that are let in.
+    find_gate
+        Gives the gate; there is none before the service has started.
+    """
+
+    def __init__(self, app: ASGIApp, find_gate: Callable[[], Gate]) -> None:
+        self._app = app
+        self._find_gate = find_gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let somebody answer."""
+        if scope["type"] == "http":
+            client = scope.get("client")
+            peer = client[0] if client else ""
+            try:
+                caller = self._find_gate().admit(scope["method"], scope["path"], Headers(scope=scope), peer)
+            except RequestError as error:
+                await tell_error(Request(scope), error)(scope, receive, send)
+                return
+            scope[_KEY] = caller
+        await self._app(scope, receive, send)
+
+
+def tell_error(request: Request, error: RequestError) -> Response:
+    """Answer with an error."""
+    answer = error_response(request, error.to_text(), status=error.status)
+    answer.headers.update(error.headers)
+    return answer
+
+
+def caller_of(request: Request) -> Caller:
+    """Who makes a request."""
+    caller: Caller = request.scope[_KEY]
+    return caller

@@ -1,0 +1,113 @@
+"""The sections of the configuration that say who may do what, and how much of it."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, IPvAnyNetwork
+
+from .owners import check_owner
+
+__all__ = ["AccessSection", "AnonymousAccess", "LimitsSection", "OwnerLimits", "ProxyAccess", "TokenAccess"]
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+Owner = Annotated[str, AfterValidator(check_owner)]
+
+
+def _check_header(name: str) -> str:
+    if not _HEADER.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of a header")
+    if name.lower() in {"x-forwarded-for", "authorization", "cookie"}:
+        raise ValueError(f"{name} is sent by clients: it proves nothing")
+    return name
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AnonymousAccess(_Section):
+    """No authentication: whoever can connect can run the payloads, and sees all jobs. For sandboxes."""
+
+    mode: Literal["anonymous"] = "anonymous"
+
+    allow_network: bool = False
+    """Whether that may be offered at another address than the loopback."""
+
+
+class TokenAccess(_Section):
+    """Bearer tokens (RFC 6750) of a file."""
+
+    mode: Literal["tokens"]
+
+    file: Path
+    """The hashes of the tokens, and whose they are: lines that ``ocps service token`` prints. It is read
+    again when it changes."""
+
+    forwarders: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses of proxies before the service, whose ``X-Forwarded-For`` tells the address of the client. It
+    decides nothing but whose failures are counted together."""
+
+
+class ProxyAccess(_Section):
+    """A proxy before the service knows the user, and names them in a header."""
+
+    mode: Literal["proxy"]
+
+    networks: tuple[IPvAnyNetwork, ...] = Field(min_length=1)
+    """Addresses of the proxy: the header is believed, and requests are taken, from nowhere else."""
+
+    header: Annotated[str, AfterValidator(_check_header)] = "X-Auth-Request-User"
+    """The header; the proxy must not let one through that a client has sent."""
+
+    operators: tuple[Owner, ...] = ()
+    """Users who see, and may change, the jobs of everybody."""
+
+
+AccessSection = Annotated[AnonymousAccess | TokenAccess | ProxyAccess, Field(discriminator="mode")]
+
+
+class OwnerLimits(_Section):
+    """How much one owner may have at a time; None: as much as they like."""
+
+    max_pending: int | None = Field(default=None, ge=0)
+    """Jobs that are PENDING."""
+
+    max_active: int | None = Field(default=None, ge=0)
+    """Jobs that were told to run and have not ended: QUEUED, EXECUTING, HELD, SUSPENDED, UNKNOWN."""
+
+    max_stored: ByteSize | None = Field(default=None, ge=0)
+    """Results kept (byte). Whoever has reached it creates and runs no further jobs until some are destroyed;
+    what runs already is not stopped."""
+
+
+class LimitsSection(OwnerLimits):
+    """How much each owner may have and do; where there is no authentication all share one owner."""
+
+    owners: Mapping[Owner, OwnerLimits] = {}
+    """Other limits for some owners, by name; what is not set there is as for all."""
+
+    requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Requests that an owner (an address, as long as the owner is unknown) may make in the long run (1/s), at
+    each process of the service."""
+
+    request_burst: int = Field(default=50, gt=0)
+    """So many requests may come at once after a pause."""
+
+    failures_per_minute: float = Field(default=10, gt=0, allow_inf_nan=False)
+    """Wrong credentials that an address may send in the long run (1/min), and so many at once. Until it may
+    again, no credentials from there are looked at."""
+
+    def of(self, owner_id: str | None) -> OwnerLimits:
+        """The limits of one owner."""
+        other = self.owners.get(owner_id) if owner_id is not None else None
+        if other is None:
+            return self
+        return OwnerLimits.model_validate(
+            {
+                name: getattr(other if name in other.model_fields_set else self, name)
+                for name in OwnerLimits.model_fields
+            }
+        )
