@@ -1,5 +1,10 @@
 """Fixtures shared by all suites live in ``support`` and are named here once."""
 
+import pytest
+
+# The contracts that the package ships are tests, though their names do not say so.
+pytest.register_assert_rewrite("lsst.ts.ocps.executors.contract", "lsst.ts.ocps.executors.contract_lives")
+
 pytest_plugins = [
     "support.apicurio",
     "support.broker_kinds",

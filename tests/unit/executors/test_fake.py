@@ -1,13 +1,16 @@
 """The shipped fake passes the contract of executors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from typing_extensions import override
 
 from lsst.ts.ocps.executors.base import Executor, ExecutorError, ExecutorState, Listener
+from lsst.ts.ocps.executors.bench import ExecutorBench, News
+from lsst.ts.ocps.executors.contract import ExecutorContract
 from lsst.ts.ocps.executors.testing import FakeCluster, FakeExecutor
-from support.executor_contract import ExecutorBench, ExecutorContract, News
 
 
 class FakeBench(ExecutorBench):
@@ -20,17 +23,38 @@ class FakeBench(ExecutorBench):
         return FakeExecutor(listener, cluster=self.cluster)
 
     @override
+    @contextmanager
+    def refusing(self, *, transient: bool) -> Iterator[None]:
+        self.cluster.refuse_next(ExecutorError("no room", transient=transient))
+        yield
+
+    @override
     def exiting(self, code: int) -> tuple[str, ...]:
         return ("exit", str(code))
 
     @override
-    def lasting(self, seconds: float) -> tuple[str, ...]:
-        return ("sleep", str(seconds))
+    def killing_itself(self, signal_number: int) -> tuple[str, ...]:
+        return ("exit", str(-signal_number))
 
-    @property
     @override
-    def unrunnable(self) -> tuple[str, ...]:
-        return ("no-such-program",)
+    def saying(self, out: str, err: str) -> tuple[str, ...]:
+        return ("say", out, err)
+
+    @override
+    def telling_arguments(self, *arguments: str) -> tuple[str, ...]:
+        return ("say", "".join(f"{argument}\0" for argument in arguments), "")
+
+    @override
+    def telling_environment(self) -> tuple[str, ...]:
+        return ("env",)
+
+    @override
+    def taking_disk(self, size: int) -> tuple[str, ...]:
+        return ("take", "disk", str(size))
+
+    @override
+    def taking_memory(self, size: int) -> tuple[str, ...]:
+        return ("take", "memory", str(size))
 
 
 @pytest.fixture
@@ -39,13 +63,6 @@ def bench(tmp_path: Path) -> FakeBench:
 
 
 class TestFakeExecutor(ExecutorContract):
-    async def test_a_refusal_starts_nothing(self, bench: FakeBench) -> None:
-        bench.cluster.refuse_next(ExecutorError("no room", transient=True))
-        async with bench.life(News()) as executor:
-            with pytest.raises(ExecutorError, match="no room"):
-                await executor.submit(bench.execution(bench.exiting(0)))
-            assert bench.cluster.keys == ()
-
     async def test_losing_sight_is_told_and_attaching_again_brings_the_end(self, bench: FakeBench) -> None:
         news = News()
         execution = bench.execution(("wait",))

@@ -24,6 +24,7 @@ _OPTIONS = {
     "max_running": "--max-running",
     "cpus": "--cpus",
     "memory": "--memory",
+    "max_output": "--max-output",
     "kill_grace": "--kill-grace",
     "max_sync": "--max-sync",
     "archive_retention": "--archive-retention",
@@ -70,6 +71,7 @@ _SECRET = frozenset({"database_url"})
 @click.option("--max-running", type=int, help="So many commands run at once; further jobs are queued.")
 @click.option("--cpus", type=float, help="Processors that its jobs may have together; all by default.")
 @click.option("--memory", help="Memory that its jobs may have together, such as 64GiB; all by default.")
+@click.option("--max-output", help="How much is kept of each stream that a command writes; 10MiB by default.")
 @click.option("--kill-grace", type=float, help="Seconds between SIGTERM and SIGKILL for a command.")
 @click.option(
     "--max-sync", type=float, help="Seconds that a request to PAYLOAD/sync may take; 50 by default."

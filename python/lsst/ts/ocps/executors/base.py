@@ -8,7 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
-__all__ = ["Execution", "ExecutionStatus", "Executor", "ExecutorError", "ExecutorState"]
+__all__ = ["STDERR", "STDOUT", "Execution", "ExecutionStatus", "Executor", "ExecutorError", "ExecutorState"]
+
+STDOUT = "stdout.txt"
+STDERR = "stderr.txt"
+"""What a command says on standard output and error, in its directory."""
 
 
 class ExecutorError(Exception):
@@ -48,6 +52,9 @@ class ExecutorState(StrEnum):
     TIMED_OUT = "timed_out"
     """Ended by the executor at the time limit."""
 
+    EXCEEDED = "exceeded"
+    """Ended by the executor because it took more than it may: disk or memory."""
+
     UNKNOWN = "unknown"
     """Nothing is known now. Absence of news is not news: never an end."""
 
@@ -69,7 +76,7 @@ class Execution:
 
     directory: Path
     """Working directory, existing, absolute; standard output and error are written into it as
-    ``stdout.txt`` and ``stderr.txt``."""
+    `STDOUT` and `STDERR`."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     """The whole environment of the command: nothing is inherited."""
@@ -81,7 +88,15 @@ class Execution:
     """Processors asked for."""
 
     memory: int | None = None
-    """Memory asked for (byte)."""
+    """Memory asked for (byte); it may be ended when it takes more. None: none is asked for, and there is no
+    limit."""
+
+    disk: int | None = None
+    """Disk space that its directory may take (byte); it is ended when it takes more. None: no limit."""
+
+    max_output: int | None = None
+    """How much is kept of what it says on each of standard output and error (byte): of more, the beginning
+    and the end. None: everything."""
 
 
 @dataclass(frozen=True, slots=True)

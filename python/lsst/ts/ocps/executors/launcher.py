@@ -1,14 +1,17 @@
 """Run one command, and leave behind how it ended.
 
-Run as a file, ``python -I -S launcher.py KEY DIRECTORY LIMIT GRACE COMMAND ARGUMENT…``, in a session of its
-own. It outlives the program that started it, so the truth about the command survives a crash of that program:
+Run as a file, ``python -I -S launcher.py KEY DIRECTORY LIMITS COMMAND ARGUMENT…``, in a session of its own;
+LIMITS are five numbers (see `Limits`), 0 for none. It outlives the program that started it, so the truth
+about the command survives a crash of that program:
 
 * `STARTED` in the directory, created exclusively before the command is started, so that one key never runs
   twice: the identity of this launcher, which leads the session that the command lives in;
 * `ENDED`, which appears whole or not at all: exit code, who asked for the end, start and end time.
 
 The command gets a process group of its own. SIGTERM to this process cancels it: SIGTERM to the group, SIGKILL
-after the grace. The time limit does the same. What is left of the group when the command has ended is killed.
+after the grace. The limits of time, disk and memory do the same; disk and memory are looked at every second,
+so that what is taken for a shorter time is not seen. What is left of the group when the command has ended is
+killed. What the command says passes through pipes, so that no more of it is kept than allowed.
 
 Every job pays for the start of this program, so it imports next to nothing: the public ``signal`` module
 alone would cost as much as all the rest together.
@@ -17,6 +20,7 @@ alone would cost as much as all the rest together.
 # ruff: noqa: PTH105, PTH116, PTH123, PTH208 (pathlib costs more than this whole program)
 
 import _signal  # type: ignore[import-not-found]
+import _thread
 import os
 import sys
 import time
@@ -33,11 +37,47 @@ _STOP_SIGNALS = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
 _WATCHED = (*_STOP_SIGNALS, _signal.SIGCHLD)
 # Python ignores the last two for itself; the others may be ignored by whoever started the service.
 _RESET = (*_WATCHED, _signal.SIGQUIT, _signal.SIGPIPE, _signal.SIGXFSZ)
+_EXITED = '"reason": "exited"'
 _GROUP_POLL = 0.02
 """How often the rest of a group that was asked to end is looked at (s)."""
 
 _DYING_TIME = 5.0
 """How long killed processes are waited for (s)."""
+
+_LOOK = 1.0
+"""How often disk and memory are looked at (s)."""
+
+_CHUNK = 64 * 1024
+_TAIL = 64 * 1024
+"""How much of the end is kept where too much was said (byte); the rest is kept of the beginning."""
+
+_DRAIN_TIME = 1.0
+"""How long the last words are waited for (s): what escaped from the group may keep a pipe open for ever."""
+
+
+class Limits:
+    """What the command may take.
+
+    Parameters
+    ----------
+    texts
+        Longest running time (s), grace (s), kept output of each stream (byte), disk (byte), memory (byte).
+    """
+
+    NUMBER = 5
+
+    def __init__(self, texts: list[str]) -> None:
+        time_limit, grace, output, disk, memory = texts
+        self.time, self.grace = float(time_limit), float(grace)
+        self.output, self.disk, self.memory = int(output), int(disk), int(memory)
+
+    def find_excess(self) -> str:
+        """What the command has taken too much of, as JSON members; nothing if it has not."""
+        if self.disk and (used := _disk_used(".")) > self.disk:
+            return f'"reason": "disk", "used": {used}, "limit": {self.disk}'
+        if self.memory and (used := _memory_used(self.memory)) > self.memory:
+            return f'"reason": "memory", "used": {used}, "limit": {self.memory}'
+        return ""
 
 
 def boot_id() -> str:
@@ -67,25 +107,89 @@ def process_state(pid: int | str) -> tuple[str, int, int, int] | None:
 
 def main(arguments: list[str]) -> int:
     """Run the command and write the two files."""
-    key, directory, limit_text, grace_text, *command = arguments
-    limit, grace = float(limit_text), float(grace_text)
+    key, directory, *rest = arguments
+    limits, command = Limits(rest[: Limits.NUMBER]), rest[Limits.NUMBER :]
     _signal.pthread_sigmask(_signal.SIG_BLOCK, _WATCHED)
     os.chdir(directory)
     start = time.time()
     _write_start(key, start)
+    (out, out_end), (err, err_end) = os.pipe(), os.pipe()
     try:
         # In our session, so that it can be found if we are killed; in a group of its own.
         pid = os.posix_spawnp(
-            command[0], command, _environment(), setpgroup=0, setsigmask=(), setsigdef=_RESET
+            command[0],
+            command,
+            _environment(),
+            file_actions=((os.POSIX_SPAWN_DUP2, out_end, 1), (os.POSIX_SPAWN_DUP2, err_end, 2)),
+            setpgroup=0,
+            setsigmask=(),
+            setsigdef=_RESET,
         )
     except OSError as error:
         _write_end(key, f'"reason": "not_started", "errno": {error.errno}', start)
         return 0
-    reason = _wait(pid, limit, grace)
+    os.close(out_end)
+    os.close(err_end)
+    streams = [Stream(out, 1, limits.output), Stream(err, 2, limits.output)]
+    reason = _wait(pid, limits)
     end = time.time()
-    code = _clear_group(pid, 0.0 if reason == "exited" else grace)
-    _write_end(key, f'"reason": "{reason}", "exit_code": {code}', start, end)
+    code = _clear_group(pid, 0.0 if reason == _EXITED else limits.grace)
+    deadline = time.monotonic() + _DRAIN_TIME
+    for stream in streams:
+        stream.finish(deadline)
+    _write_end(key, f'{reason}, "exit_code": {code}', start, end)
     return 0
+
+
+class Stream:
+    """Copies what the command says into a file; of too much, the beginning and the end.
+
+    Parameters
+    ----------
+    source, target
+        Descriptors of the pipe and of the file.
+    limit
+        How much is kept (byte); 0: everything.
+    """
+
+    def __init__(self, source: int, target: int, limit: int) -> None:
+        self._source, self._target = source, target
+        self._tail_size = min(limit // 2, _TAIL)
+        self._head_left = limit - self._tail_size if limit else 2**63
+        self._tail = bytearray()
+        self._left_out = 0
+        self._at_end = _thread.allocate_lock()
+        self._at_end.acquire()
+        _thread.start_new_thread(self._copy, ())
+
+    def finish(self, deadline: float) -> None:
+        """Wait for the end of the pipe, not for ever, and write down the end."""
+        self._at_end.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        if self._left_out:
+            self._write(f"\n[... {self._left_out} bytes are left out ...]\n".encode())
+        self._write(self._tail)
+
+    def _copy(self) -> None:
+        while chunk := os.read(self._source, _CHUNK):
+            head, tail = chunk[: self._head_left], chunk[self._head_left :]
+            self._head_left -= len(head)
+            # A disk that is full must not stop the command.
+            self._left_out += len(head) - self._write(head)
+            self._tail += tail
+            if (excess := len(self._tail) - self._tail_size) > 0:
+                self._left_out += excess
+                del self._tail[:excess]
+        self._at_end.release()
+
+    def _write(self, data: bytes | bytearray) -> int:
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._target, data[done:])
+        except OSError:
+            # The file is where it would be told.
+            return done
+        return done
 
 
 def _write_start(key: str, start: float) -> None:
@@ -106,26 +210,103 @@ def _environment() -> dict[bytes, bytes]:
         return {name: value for name, _, value in pairs}
 
 
-def _wait(pid: int, limit: float, grace: float) -> str:
-    """Wait for the end of the command, asking for it at the limit or when told; say why it ended."""
-    reason = "exited"
-    deadline = time.monotonic() + limit if limit > 0 else None
+def _wait(pid: int, limits: Limits) -> str:
+    """Wait for the end of the command, asking for it at a limit or when told; say why it ended."""
+    reason = _EXITED
+    deadline = time.monotonic() + limits.time if limits.time > 0 else None
+    looks = bool(limits.disk or limits.memory)
     while True:
-        if deadline is None:
-            received = _signal.sigwaitinfo(_WATCHED)
-        else:
-            received = _signal.sigtimedwait(_WATCHED, max(0.0, deadline - time.monotonic()))
+        received = _wait_for_signal(deadline, _LOOK if looks and reason == _EXITED else None)
         # The signals are blocked, not lost: an end that came before the request is what counts.
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             return reason
-        if received is None and reason != "exited":
-            # The grace is over.
-            _signal_group(pid, _signal.SIGKILL)
-            deadline = None
-        elif reason == "exited" and (received is None or received.si_signo != _signal.SIGCHLD):
-            reason = "timed_out" if received is None else "cancelled"
+        is_late = deadline is not None and time.monotonic() >= deadline
+        if reason != _EXITED:
+            if is_late:
+                # The grace is over.
+                _signal_group(pid, _signal.SIGKILL)
+                deadline = None
+            continue
+        if received is not None and received.si_signo != _signal.SIGCHLD:
+            reason = '"reason": "cancelled"'
+        elif is_late:
+            reason = '"reason": "timed_out"'
+        else:
+            reason = limits.find_excess() or _EXITED
+        if reason != _EXITED:
             _signal_group(pid, _signal.SIGTERM)
-            deadline = time.monotonic() + grace
+            deadline = time.monotonic() + limits.grace
+
+
+def _wait_for_signal(deadline: float | None, longest: float | None) -> "_signal.struct_siginfo | None":
+    """Wait for a signal, to the deadline, but not longer than so many seconds."""
+    times = [] if longest is None else [longest]
+    if deadline is not None:
+        times.append(max(0.0, deadline - time.monotonic()))
+    return _signal.sigtimedwait(_WATCHED, min(times)) if times else _signal.sigwaitinfo(_WATCHED)
+
+
+def _disk_used(directory: str) -> int:
+    """The disk space of everything below a directory (byte); what cannot be read counts nothing."""
+    used, seen, directories = 0, set(), [directory]
+    while directories:
+        try:
+            with os.scandir(directories.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    if (status.st_dev, status.st_ino) not in seen:
+                        used += status.st_blocks * 512
+                    if status.st_nlink > 1:
+                        seen.add((status.st_dev, status.st_ino))
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.append(entry.path)
+        except OSError:
+            # It was removed meanwhile, or the command has locked itself out of it.
+            continue
+    return used
+
+
+def _memory_used(limit: int) -> int:
+    """The memory of the command and of its descendants (byte), exact only if it may be too much."""
+    processes = _descendants(os.getpid())
+    # In pages: all, resident…
+    pages = sum(int(words[1]) for pid in processes if (words := _read_words(f"/proc/{pid}/statm")))
+    used = pages * os.sysconf("SC_PAGE_SIZE")
+    if used <= limit:
+        return used
+    # Pages that processes share were counted once for each. What follows is right, but takes longer.
+    used = 0
+    for pid in processes:
+        words = _read_words(f"/proc/{pid}/smaps_rollup")
+        if "Pss:" in words:
+            used += int(words[words.index("Pss:") + 1]) * 1024
+    return used
+
+
+def _descendants(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
+    found, unseen = [], [pid]
+    while unseen:
+        parent = unseen.pop()
+        try:
+            threads = os.listdir(f"/proc/{parent}/task")
+        except OSError:
+            # It has ended meanwhile.
+            continue
+        for thread in threads:
+            children = [int(child) for child in _read_words(f"/proc/{parent}/task/{thread}/children")]
+            found += children
+            unseen += children
+    return found
+
+
+def _read_words(path: str) -> list[str]:
+    """The words in a file; none if it cannot be read."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().split()
+    except OSError:
+        return []
 
 
 def _signal_group(group: int, signal_number: int) -> None:

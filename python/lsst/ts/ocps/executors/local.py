@@ -17,7 +17,7 @@ from typing_extensions import override
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 
 from . import launcher
-from .base import Execution, ExecutionStatus, Executor, ExecutorError, ExecutorState, Listener
+from .base import STDERR, STDOUT, Execution, ExecutionStatus, Executor, ExecutorError, ExecutorState, Listener
 from .traces import ProcessIdentity, end_orphans, open_process, read_end, read_start
 
 __all__ = ["LocalExecutor"]
@@ -25,6 +25,7 @@ __all__ = ["LocalExecutor"]
 _REMEMBERED = 1000
 """How many ended executions `LocalExecutor.status` can still tell of."""
 
+_RESTARTED = "the machine was restarted while the command ran"
 _TRANSIENT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 
 
@@ -73,7 +74,7 @@ class LocalExecutor(Executor):
             raise ExecutorError(f"{execution.key} is being run already")
         start_time = datetime.now(UTC)
         try:
-            process, pidfd = await asyncio.to_thread(_launch, execution, self._grace)
+            native_id, pidfd = await asyncio.to_thread(_launch, execution, self._grace)
         except (OSError, ValueError) as error:
             reason = f"{execution.key} cannot be started in {execution.directory}: {error}"
             transient = isinstance(error, OSError) and error.errno in _TRANSIENT
@@ -81,7 +82,7 @@ class LocalExecutor(Executor):
         self._follow(execution, pidfd, start_time)
         # After the caller has the native_id.
         asyncio.get_running_loop().call_soon(self._tell_running, execution.key)
-        return f"{process.pid}.{process.ticks}"
+        return native_id
 
     @override
     async def attach(self, execution: Execution, native_id: str) -> ExecutionStatus:
@@ -157,14 +158,22 @@ class LocalExecutor(Executor):
             self._listener(key, ExecutionStatus(ExecutorState.RUNNING, start_time=followed.start_time))
 
 
-def _launch(execution: Execution, grace: float) -> tuple[ProcessIdentity, int]:
-    """Start the launcher; its identity, and a descriptor that tells of its end."""
+def _launch(execution: Execution, grace: float) -> tuple[str, int]:
+    """Start the launcher; its native_id, and a descriptor that tells of its end."""
     directory = str(execution.directory)
     if (execution.directory / launcher.STARTED).exists():
         raise FileExistsError(errno.EEXIST, "a command was run in this directory before", launcher.STARTED)
+    # None is no limit.
+    limits = (
+        execution.time_limit or 0,
+        grace,
+        execution.max_output or 0,
+        execution.disk or 0,
+        execution.memory or 0,
+    )
     arguments = (
         *(sys.executable, "-I", "-S", launcher.__file__),
-        *(execution.key, directory, str(execution.time_limit or 0), str(grace)),
+        *(execution.key, directory, *map(str, limits)),
         *execution.command,
     )
     writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -176,15 +185,15 @@ def _launch(execution: Execution, grace: float) -> tuple[ProcessIdentity, int]:
         execution.environment,
         file_actions=(
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, f"{directory}/stdout.txt", writing, 0o644),
-            (os.POSIX_SPAWN_OPEN, 2, f"{directory}/stderr.txt", writing, 0o644),
+            (os.POSIX_SPAWN_OPEN, 1, f"{directory}/{STDOUT}", writing, 0o644),
+            (os.POSIX_SPAWN_OPEN, 2, f"{directory}/{STDERR}", writing, 0o644),
         ),
         setsid=True,
         setsigmask=(signal.SIGTERM,),
         setsigdef=(signal.SIGTERM,),
     )
     state = launcher.process_state(pid)
-    return ProcessIdentity(pid, state[3] if state else 0), os.pidfd_open(pid)
+    return f"{pid}.{state[3] if state else 0}.{launcher.boot_id()}", os.pidfd_open(pid)
 
 
 def _find(execution: Execution, native_id: str) -> tuple[ExecutionStatus, int | None]:
@@ -194,20 +203,28 @@ def _find(execution: Execution, native_id: str) -> tuple[ExecutionStatus, int | 
         return ended, None
     trace = read_start(directory, key)
     if trace is None:
-        # Perhaps it is only just starting.
-        process = _parse_native_id(native_id)
-        pidfd = open_process(process) if process else None
-        state = ExecutorState.UNKNOWN if pidfd is None else ExecutorState.RUNNING
-        return ExecutionStatus(state, message="no trace of it is left" if pidfd is None else ""), pidfd
+        return _find_without_trace(native_id)
     if not trace.is_of_this_boot:
-        message = "the machine was restarted while the command ran"
-        return ExecutionStatus(ExecutorState.FAILED, message=message, start_time=trace.start_time), None
+        return ExecutionStatus(ExecutorState.FAILED, message=_RESTARTED, start_time=trace.start_time), None
     if not trace.is_visible:
         message = "its processes belong to another container"
         return ExecutionStatus(ExecutorState.UNKNOWN, message=message, start_time=trace.start_time), None
     if (pidfd := open_process(trace.launcher)) is not None:
         return ExecutionStatus(ExecutorState.RUNNING, start_time=trace.start_time), pidfd
     return _learn_end(directory, key, None), None
+
+
+def _find_without_trace(native_id: str) -> tuple[ExecutionStatus, int | None]:
+    """What is known of an execution whose launcher has written nothing, or whose trace is lost."""
+    process, boot = _parse_native_id(native_id)
+    if boot not in {"", launcher.boot_id()}:
+        # Its number may be that of a stranger now.
+        return ExecutionStatus(ExecutorState.FAILED, message=_RESTARTED), None
+    # Perhaps it is only just starting.
+    pidfd = open_process(process) if process else None
+    if pidfd is None:
+        return ExecutionStatus(ExecutorState.UNKNOWN, message="no trace of it is left"), None
+    return ExecutionStatus(ExecutorState.RUNNING), pidfd
 
 
 def _learn_end(directory: Path, key: str, pidfd: int | None) -> ExecutionStatus:
@@ -237,6 +254,7 @@ def _reap(pidfd: int) -> None:
         return
 
 
-def _parse_native_id(native_id: str) -> ProcessIdentity | None:
-    pid, _, ticks = native_id.partition(".")
-    return ProcessIdentity(int(pid), int(ticks)) if pid.isdigit() and ticks.isdigit() else None
+def _parse_native_id(native_id: str) -> tuple[ProcessIdentity | None, str]:
+    """The launcher, and the life of the machine that it belongs to ("" if that was not told)."""
+    pid, ticks, boot = (*native_id.split("."), "", "", "")[:3]
+    return (ProcessIdentity(int(pid), int(ticks)) if pid.isdigit() and ticks.isdigit() else None), boot

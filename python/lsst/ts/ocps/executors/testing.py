@@ -1,17 +1,18 @@
 """An executor without processes, for tests of what uses executors.
 
-It passes the same contract suite as the real ones. Known limitations: nothing is written into the directory,
-and `Execution.environment`, ``cpus`` and ``memory`` are ignored.
+It passes the same contract suite as the real ones. Known limitations: only what is said is written into the
+directory, and `Execution.cpus` is ignored.
 """
 
 import asyncio
+import signal
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
 
 from typing_extensions import override
 
-from .base import Execution, ExecutionStatus, Executor, ExecutorError, ExecutorState, Listener
+from .base import STDERR, STDOUT, Execution, ExecutionStatus, Executor, ExecutorError, ExecutorState, Listener
 
 __all__ = ["FakeCluster", "FakeExecutor"]
 
@@ -27,8 +28,9 @@ class _Entry:
 class FakeCluster:
     """Where the commands of fake executors run; it outlives them, as real commands do.
 
-    Commands are ``("exit", CODE)``, ``("sleep", SECONDS)`` and ``("wait",)``, which runs until `finish`.
-    Anything else cannot be run.
+    Commands are ``("exit", CODE)``, ``("say", OUT, ERR)``, ``("env",)``, ``("sleep", SECONDS)``;
+    ``("wait",)``, which runs until `finish`; and ``("take", "disk", BYTES)``, ``("take", "memory", BYTES)``,
+    which do so, too, if they may take so much. Anything else cannot be run.
     """
 
     def __init__(self) -> None:
@@ -47,7 +49,10 @@ class FakeCluster:
     def finish(self, key: str, exit_code: int = 0) -> None:
         """End a running command."""
         state = ExecutorState.SUCCEEDED if exit_code == 0 else ExecutorState.FAILED
-        self._end(key, state, exit_code, f"exit code {exit_code}" if exit_code else "")
+        message = f"exit code {exit_code}" if exit_code > 0 else ""
+        if exit_code < 0:
+            message = f"ended by {signal.Signals(-exit_code).name}"
+        self._end(key, state, exit_code, message)
 
     def lose(self, key: str) -> None:
         """Forget an execution altogether, as a cluster may do."""
@@ -102,17 +107,42 @@ class FakeCluster:
         loop = asyncio.get_running_loop()
         match entry.execution.command:
             case ("exit", code):
-                entry.timers.append(loop.call_later(0, self.finish, key, int(code)))
+                self._exit(entry, int(code))
+            case ("say", out, err):
+                self._say(entry, out, err)
+            case ("env",):
+                pairs = entry.execution.environment.items()
+                self._say(entry, "".join(f"{name}={value}\0" for name, value in pairs), "")
             case ("sleep", seconds):
                 entry.timers.append(loop.call_later(float(seconds), self.finish, key))
             case ("wait",):
                 pass
+            case ("take", ("disk" | "memory") as kind, size):
+                limit: int | None = getattr(entry.execution, kind)
+                if limit is not None and int(size) > limit:
+                    message = f"it took {size} byte of {kind}, and may take {limit}"
+                    self._end(key, ExecutorState.EXCEEDED, -15, message)
+                    return
             case _:
                 self._end(key, ExecutorState.FAILED, None, "the command cannot be run: no such command")
                 return
-        if limit := entry.execution.time_limit:
+        if time_limit := entry.execution.time_limit:
             timed_out = (key, ExecutorState.TIMED_OUT, -15, "the time limit was reached")
-            entry.timers.append(loop.call_later(limit, self._end, *timed_out))
+            entry.timers.append(loop.call_later(time_limit, self._end, *timed_out))
+
+    def _exit(self, entry: _Entry, code: int) -> None:
+        entry.timers.append(asyncio.get_running_loop().call_later(0, self.finish, entry.execution.key, code))
+
+    def _say(self, entry: _Entry, out: str, err: str) -> None:
+        """Write what the command says, and end it; a few bytes of a test may be written in the event loop."""
+        limit = entry.execution.max_output
+        for name, text in ((STDOUT, out), (STDERR, err)):
+            if limit is None or len(text) <= limit:
+                kept = text
+            else:
+                kept = f"{text[: limit // 2]}[...]{text[-(limit // 2) :]}"
+            (entry.execution.directory / name).write_text(kept, encoding="utf-8")
+        self._exit(entry, 0)
 
     def _end(self, key: str, state: ExecutorState, exit_code: int | None, message: str) -> None:
         entry = self._entries.get(key)

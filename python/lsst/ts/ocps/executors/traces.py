@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ _STATES = {
     "cancelled": ExecutorState.CANCELLED,
     "timed_out": ExecutorState.TIMED_OUT,
     "not_started": ExecutorState.FAILED,
+    "disk": ExecutorState.EXCEEDED,
+    "memory": ExecutorState.EXCEEDED,
 }
 _MAX_BYTES = 4096
 """Far more than a trace has; the command can write into the directory too."""
@@ -113,7 +116,7 @@ def read_end(directory: Path, key: str) -> ExecutionStatus | None:
             code = record.get("exit_code")
             exit_code = code if isinstance(code, int) else None
             state = ExecutorState.SUCCEEDED if (reason, exit_code) == ("exited", 0) else _STATES[reason]
-            message = _message(reason, exit_code, record.get("errno"))
+            message = _message(reason, exit_code, record)
             return ExecutionStatus(state, exit_code, message, _time(start), _time(end))
         case _:
             return None
@@ -170,8 +173,12 @@ def _read_record(path: Path) -> Any:
         return None
 
 
-def _message(reason: str, exit_code: int | None, errno: Any) -> str:
+def _message(reason: str, exit_code: int | None, record: Mapping[str, Any]) -> str:
+    if reason in {"disk", "memory"}:
+        used, limit = _size(record.get("used")), _size(record.get("limit"))
+        return f"it took {used} of {reason}, and may take {limit}"
     if reason == "not_started":
+        errno = record.get("errno")
         return (
             f"the command cannot be run: {os.strerror(errno) if isinstance(errno, int) else 'unknown error'}"
         )
@@ -182,6 +189,16 @@ def _message(reason: str, exit_code: int | None, errno: Any) -> str:
     if exit_code is not None and exit_code < 0:
         return f"ended by {_signal_name(-exit_code)}"
     return f"exit code {exit_code}" if exit_code else ""
+
+
+def _size(number: Any) -> str:
+    """A size for people, never rounded to the same text as another one that differs by a percent."""
+    size = float(number) if isinstance(number, int) else 0.0
+    for unit in ("byte", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} TiB"
 
 
 def _signal_name(number: int) -> str:

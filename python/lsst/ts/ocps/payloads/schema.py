@@ -139,8 +139,12 @@ class RunSpec(_Model):
     cpus: float = Field(default=1, gt=0, allow_inf_nan=False, strict=True)
     """How many processors it is counted with; it waits until so many are free."""
 
-    memory: ByteSize | None = None
-    """How much memory it is counted with (byte, or a text such as 2GiB); None: it is not counted."""
+    memory: Annotated[ByteSize, Field(gt=0)] | None = None
+    """How much memory it may take (byte, or a text such as 2GiB): it waits until so much is free, and is
+    ended when it takes more. None: it is not counted, and has no limit."""
+
+    disk: Annotated[ByteSize, Field(gt=0)] | None = None
+    """How much disk space its folder may take; it is ended when it takes more. None: no limit."""
 
     outputs: Annotated[str, AfterValidator(_check_outputs)] = "out"
     """Folder below the job's directory that the payload writes its results into."""

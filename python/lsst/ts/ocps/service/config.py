@@ -93,6 +93,10 @@ class ServiceConfig(BaseModel):
     max_request: ByteSize = Field(default=ByteSize(2**20), gt=0)
     """Largest body of a request (byte)."""
 
+    max_output: ByteSize = Field(default=ByteSize(10 * 2**20), ge=1024)
+    """How much is kept of what a command says on each of standard output and error (byte): of more, the
+    beginning and the last 64 KiB."""
+
     kill_grace: float = Field(default=10, ge=0)
     """Time that a command is given to end by itself when it is stopped (s)."""
 

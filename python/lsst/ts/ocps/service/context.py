@@ -165,6 +165,7 @@ def _make_runner(
         jobs_directory=config.jobs_directory,
         attach_patience=config.attach_patience,
         follow_patience=config.follow_patience,
+        max_output=config.max_output,
         removable=removable,
     )
 

@@ -15,8 +15,17 @@ from .schema import StoredJob
 __all__ = ["attached_execution", "new_execution"]
 
 
-def new_execution(definition: PayloadDefinition, stored: StoredJob, folder: JobFolder) -> Execution:
+def new_execution(
+    definition: PayloadDefinition, stored: StoredJob, folder: JobFolder, *, max_output: int | None = None
+) -> Execution:
     """Everything an executor has to know to run a job.
+
+    Parameters
+    ----------
+    definition, stored, folder
+        Payload, job, and the folder of the job.
+    max_output
+        How much is kept of what the command says on each of its streams (byte); None: everything.
 
     Raises
     ------
@@ -35,6 +44,8 @@ def new_execution(definition: PayloadDefinition, stored: StoredJob, folder: JobF
         time_limit=stored.job.execution_duration or None,
         cpus=run.cpus,
         memory=run.memory,
+        disk=run.disk,
+        max_output=max_output,
     )
 
 

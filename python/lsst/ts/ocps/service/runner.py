@@ -29,6 +29,7 @@ _PHASES = {
     ExecutorState.FAILED: ExecutionPhase.ERROR,
     ExecutorState.CANCELLED: ExecutionPhase.ABORTED,
     ExecutorState.TIMED_OUT: ExecutionPhase.ABORTED,
+    ExecutorState.EXCEEDED: ExecutionPhase.ERROR,
 }
 _SUBMIT_TIME = 30.0
 """How long an executor that is short of something is asked again (s)."""
@@ -110,6 +111,8 @@ class JobRunner:
         How long the trace of a command may be missing after a restart (s).
     follow_patience
         How long it is tried to follow a command again that its executor lost sight of (s).
+    max_output
+        How much is kept of what a command says on each of its streams (byte).
     removable
         Set when the command of a destroyed job has ended.
     """
@@ -124,6 +127,7 @@ class JobRunner:
         jobs_directory: Path,
         attach_patience: float,
         follow_patience: float,
+        max_output: int,
         removable: asyncio.Event,
     ) -> None:
         self._store = store
@@ -133,6 +137,7 @@ class JobRunner:
         self._jobs_directory = jobs_directory
         self._attach_patience = attach_patience
         self._follow_patience = follow_patience
+        self._max_output = max_output
         self._removable = removable
 
     def folder(self, stored: StoredJob) -> JobFolder:
@@ -190,7 +195,7 @@ class JobRunner:
         if definition is None or definition.run is None:
             raise PayloadError(f"the payload {stored.payload} is not configured any more")
         folder = self.folder(stored)
-        execution = new_execution(definition, stored, folder)
+        execution = new_execution(definition, stored, folder, max_output=self._max_output)
         folder.make()
         return execution
 
@@ -308,6 +313,8 @@ def _error(stored: StoredJob, status: ExecutionStatus, folder: JobFolder) -> Err
             return ErrorSummary(f"stopped: it ran longer than its execution duration, {limit} s")
         case ExecutorState.CANCELLED:
             return ErrorSummary("stopped from outside of the service")
+        case ExecutorState.EXCEEDED:
+            return ErrorSummary(f"stopped: {status.message}")
         case _:
             tail = folder.read_stderr_tail()
     line = last_line(tail)

@@ -1,0 +1,148 @@
+"""What the contract suite of executors works with: a listener that remembers, and commands to run."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from .base import STDERR, STDOUT, Execution, ExecutionStatus, Executor, ExecutorState, Listener
+
+__all__ = ["ExecutorBench", "News"]
+
+
+class News:
+    """A listener that keeps what it hears.
+
+    Parameters
+    ----------
+    timeout
+        How long anything is waited for (s).
+    """
+
+    def __init__(self, *, timeout: float = 30.0) -> None:
+        self.heard: list[tuple[str, ExecutionStatus]] = []
+        self._timeout = timeout
+        self._changed = asyncio.Event()
+
+    def __call__(self, key: str, status: ExecutionStatus) -> None:
+        """Hear a piece of news."""
+        self.heard.append((key, status))
+        self._changed.set()
+
+    def of(self, key: str) -> list[ExecutionStatus]:
+        """The news of one execution, in order."""
+        return [status for heard, status in self.heard if heard == key]
+
+    async def end_of(self, key: str) -> ExecutionStatus:
+        """Wait for the end of an execution."""
+        return await self._first(key, {state for state in ExecutorState if state.is_final})
+
+    async def running(self, key: str) -> ExecutionStatus:
+        """Wait until an execution is known to run."""
+        return await self._first(key, {ExecutorState.RUNNING})
+
+    async def unknown(self, key: str) -> ExecutionStatus:
+        """Wait until an executor has lost sight of an execution."""
+        return await self._first(key, {ExecutorState.UNKNOWN})
+
+    async def _first(self, key: str, states: set[ExecutorState]) -> ExecutionStatus:
+        async with asyncio.timeout(self._timeout):
+            while True:
+                for status in self.of(key):
+                    if status.state in states:
+                        return status
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class ExecutorBench(ABC):
+    """One kind of executor, and commands that it understands: here those of any POSIX system.
+
+    Parameters
+    ----------
+    directory
+        Where the executions get their directories; the executor must see it, too.
+    """
+
+    timeout = 30.0
+    """How long news is waited for (s); more, where a queue is to be passed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @abstractmethod
+    def create(self, listener: Listener) -> Executor:
+        """Make an executor; all of one bench meet the same executions, as lives of one service do."""
+
+    @abstractmethod
+    def refusing(self, *, transient: bool) -> AbstractContextManager[None]:
+        """A time in which whatever runs the commands takes none, for a reason that may pass or will not."""
+
+    def exiting(self, code: int) -> tuple[str, ...]:
+        """A command that ends at once."""
+        return ("sh", "-c", f"exit {code}")
+
+    def lasting(self, seconds: float) -> tuple[str, ...]:
+        """A command that takes some time, and ends well."""
+        return ("sleep", str(seconds))
+
+    def killing_itself(self, signal_number: int) -> tuple[str, ...]:
+        """A command that is ended by a signal."""
+        return ("sh", "-c", f"kill -{signal_number} $$")
+
+    def saying(self, out: str, err: str) -> tuple[str, ...]:
+        """A command that writes two texts to standard output and error."""
+        return ("sh", "-c", 'printf %s "$1"; printf %s "$2" >&2', "sh", out, err)
+
+    def telling_arguments(self, *arguments: str) -> tuple[str, ...]:
+        """A command that writes its arguments to standard output, each with a NUL after it."""
+        return ("printf", r"%s\0", *arguments)
+
+    def telling_environment(self) -> tuple[str, ...]:
+        """A command that writes its environment to standard output, NAME=VALUE with a NUL after each."""
+        return ("env", "-0")
+
+    def taking_disk(self, size: int) -> tuple[str, ...]:
+        """A command that writes so many bytes into its directory, and goes on for long."""
+        return ("sh", "-c", f"head -c {size} /dev/zero > large; sleep 60")
+
+    def taking_memory(self, size: int) -> tuple[str, ...]:
+        """A command of which a process takes so many bytes of memory, and which goes on for long."""
+        # Without the end of a line, tail keeps all of it.
+        return ("sh", "-c", f"{{ head -c {size} /dev/zero; sleep 60; }} | tail -n 1 > /dev/null")
+
+    @property
+    def unrunnable(self) -> tuple[str, ...]:
+        """A command that does not exist."""
+        return ("no-such-program",)
+
+    def execution(self, command: tuple[str, ...], *, key: str = "1a", **values: Any) -> Execution:
+        """An execution in a directory of its own."""
+        directory = self.directory / key
+        directory.mkdir(exist_ok=True)
+        given = {"environment": {"PATH": "/usr/local/bin:/usr/bin:/bin"}} | values
+        return Execution(key, command, directory, **given)
+
+    def stdout(self, key: str = "1a") -> str:
+        """What a command said on standard output."""
+        return (self.directory / key / STDOUT).read_text(encoding="utf-8")
+
+    def stderr(self, key: str = "1a") -> str:
+        """What a command said on standard error."""
+        return (self.directory / key / STDERR).read_text(encoding="utf-8")
+
+    def news(self) -> News:
+        """A listener."""
+        return News(timeout=self.timeout)
+
+    @asynccontextmanager
+    async def life(self, listener: Listener) -> AsyncIterator[Executor]:
+        """An executor from start to close."""
+        executor = self.create(listener)
+        await executor.start()
+        try:
+            yield executor
+        finally:
+            await executor.aclose()
