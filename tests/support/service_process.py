@@ -115,6 +115,14 @@ PAYLOADS: dict[str, dict[str, Any]] = {
         "parameters": _object(QUERY=_TEXT, LANG=_TEXT),
         "run": {"command": ["sh", "-c", 'printf "%s" "$1$2$3" > "$JOB_OUTPUT_DIR/result"', "sh", *_VOTABLE]},
     },
+    "tight": {
+        "parameters": _object(script=_TEXT),
+        "run": {
+            "command": ["sh", "-c", 'eval "$1"', "sh", "{script}"],
+            "allow_dash": ["script"],
+            "disk": "1MiB",
+        },
+    },
     "brief": {
         "parameters": _object(),
         "run": {"command": ["sleep", "60"]},

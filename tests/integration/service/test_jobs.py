@@ -47,6 +47,16 @@ class TestCommand:
         assert str(Path(sys.executable).parent) in environment["PATH"]
         assert not {"PYTEST_CURRENT_TEST", "USER", "PWD", "VIRTUAL_ENV"} & set(environment)
 
+    async def test_no_secret_of_the_service_reaches_a_command(
+        self, calls: Calls, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OCPS_DATABASE_PASSWORD", "hunter2")
+        path = await shell(calls, 'env > "$JOB_OUTPUT_DIR/environment.txt"')
+        await calls.end(path)
+        told = (await calls.http.get(f"{path}/results/environment.txt")).text
+        assert "JOB_ID=" in told
+        assert "hunter2" not in told
+
     async def test_times_are_in_order(self, calls: Calls) -> None:
         job = await calls.end(await calls.create("sleep", seconds="0.1", PHASE="RUN"))
         assert job.creation_time is not None
@@ -90,6 +100,14 @@ class TestFailure:
         job = await calls.end(await shell(calls, "printf 'bad \\001\\033[1m\\377<&>\\n' >&2; exit 1"))
         assert job.error is not None
         assert job.error.message == "bad   [1m\ufffd<&>"
+
+    async def test_a_job_that_takes_too_much_disk_fails_with_the_reason(self, calls: Calls) -> None:
+        script = "trap 'exit 0' TERM; head -c 5000000 /dev/zero > large; sleep 60 & wait"
+        job = await calls.end(await calls.create("tight", script=script, PHASE="RUN"))
+        assert job.phase is P.ERROR
+        assert job.error is not None
+        assert job.error.message.startswith("stopped: it took 4.7")
+        assert job.error.message.endswith("MiB of disk, and may take 1 MiB")
 
     async def test_the_results_of_a_failed_job_are_listed(self, calls: Calls) -> None:
         path = await shell(calls, 'echo x > "$JOB_OUTPUT_DIR/partial.txt"; exit 1')

@@ -70,10 +70,12 @@ def test_a_job_without_run_id_has_an_empty_one() -> None:
 
 
 def test_command_and_limits_come_from_job_and_definition() -> None:
-    execution = new_execution(definition(cpus=2, memory="1GiB"), stored(("N", "5")), FOLDER)
+    run = definition(cpus=2, memory="1GiB", disk="3MiB")
+    execution = new_execution(run, stored(("N", "5")), FOLDER, max_output=1000)
     assert execution.command == (sys.executable, "-m", "x", "--n=5")
     assert (execution.key, execution.directory) == ("1a", FOLDER.path)
     assert (execution.time_limit, execution.cpus, execution.memory) == (60, 2, 2**30)
+    assert (execution.disk, execution.max_output) == (3 * 2**20, 1000)
 
 
 def test_no_execution_duration_is_no_limit() -> None:

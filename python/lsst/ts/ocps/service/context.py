@@ -102,8 +102,7 @@ async def open_context(
         stack.push_async_callback(store.aclose)
         news = ExecutorNews()
         executors = await _start_executors(catalogue, registry, news, stack)
-        local_executors = [kind for kind, executor in executors.items() if executor.uses_this_machine]
-        queue = await _make_queue(config, catalogue, local_executors)
+        queue, local_executors = await _make_queue(config, catalogue, executors)
         removable = asyncio.Event()
         runner = _make_runner(
             config, catalogue, store=store, executors=executors, news=news, removable=removable
@@ -236,14 +235,18 @@ async def _start_executors(
 
 
 async def _make_queue(
-    config: ServiceConfig, catalogue: Catalogue, local_executors: Collection[str]
-) -> JobQueue:
-    """The queue, with what the configuration gives to jobs, else with what this process may use."""
+    config: ServiceConfig, catalogue: Catalogue, executors: Mapping[str, Executor]
+) -> tuple[JobQueue, Collection[str]]:
+    """The queue, and the executors whose jobs share what this machine has.
+
+    That is what the configuration gives to jobs, else what this process may use.
+    """
+    local_executors = [kind for kind, executor in executors.items() if executor.uses_this_machine]
     measured = await asyncio.to_thread(measure_capacity)
     told = Capacity.of(config.cpus or 0, config.memory)
     capacity = Capacity(told.millicpus or measured.millicpus, told.memory or measured.memory)
     _check_demands(catalogue, local_executors, capacity)
-    return JobQueue(slots=config.max_running, capacity=capacity)
+    return JobQueue(slots=config.max_running, capacity=capacity), local_executors
 
 
 def _check_demands(catalogue: Catalogue, local_executors: Collection[str], capacity: Capacity) -> None:
