@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Step", "read_files", "read_page", "read_rows", "read_steps"]
+__all__ = ["DOC", "Step", "read_files", "read_page", "read_rows", "read_steps"]
 
 DOC = Path(__file__).parents[2] / "doc"
 _BLOCK = re.compile(r"^\.\. code-block:: (\S+)\n((?:   \S.*\n)*)\n((?:(?:   .*)?\n)+)", re.MULTILINE)

@@ -153,3 +153,11 @@ async def test_every_operation_tells_how_errors_look(fake: FakeService) -> None:
                 "application/x-votable+xml",
             }
             assert "422" not in operation["responses"]
+
+
+async def test_a_held_job_is_run_again(fake: FakeService) -> None:
+    path = await create_running(fake)
+    await fake.context.store._change_phase(id_of(path), P.EXECUTING, P.HELD)
+    answer = await fake.calls.post(f"{path}/phase", PHASE="RUN")
+    assert answer.status_code == 303
+    assert (await fake.calls.job(path)).phase is P.QUEUED

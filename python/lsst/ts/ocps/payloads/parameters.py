@@ -1,6 +1,6 @@
 """The parameter codec: JSON values on the SAL side, name-value pairs on the UWS side (design section 7).
 
-The schema of a parameter alone decides how it travels (`.kinds`): a text verbatim; numbers, booleans,
+The schema of a parameter alone decides how it travels (``kinds``): a text verbatim; numbers, booleans,
 nulls, objects and mixed arrays as one JSON text; an array of texts, or of numbers and booleans, as a
 repeated parameter, and such an array without items as one empty text.
 """

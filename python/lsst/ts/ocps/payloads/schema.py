@@ -111,7 +111,7 @@ class DepositSpec(_Model):
     """Where the CSC puts the results of a run."""
 
     location: Annotated[str, AfterValidator(check_location)] = ""
-    """Folder, S3 prefix or large file annex (see `.locations`); "": where the site puts them."""
+    """Folder, S3 prefix or large file annex (see ``locations``); "": where the site puts them."""
 
     include: tuple[str, ...] = ("*",)
     """Patterns of the result names to deposit."""
@@ -175,7 +175,7 @@ class PayloadDefinition(_Model, LimitSettings):
     parameters: Annotated[dict[str, Any], AfterValidator(_check_parameters)] = Field(
         default_factory=lambda: {"type": "object", "properties": {}, "additionalProperties": False}
     )
-    """JSON Schema 2020-12 of the parameters object; the rules are in `.json_schema`."""
+    """JSON Schema 2020-12 of the parameters object; the rules are in ``json_schema``."""
 
     expected_duration: float = Field(default=600, gt=0, allow_inf_nan=False, strict=True)
     """How long a run usually takes (s); the timeout of the first acknowledgement."""
