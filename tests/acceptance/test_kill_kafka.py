@@ -9,6 +9,7 @@ import pytest
 
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.salobj import Domain, Remote, SalRetCode, State, set_summary_state
+from support.processes import until
 from support.sal_log import read_samples
 from support.stack import BROKERS, PAYLOADS, ProcessStack, run_stack
 
@@ -59,3 +60,23 @@ async def test_a_run_survives_the_broker_with_one_job_result_and_one_final_ackno
     # CMD_INPROGRESS is repeated before the sender's patience runs out, the final one never.
     assert set(codes[:-1]) == {SalRetCode.CMD_INPROGRESS}
     assert codes[-1] == SalRetCode.CMD_COMPLETE
+
+
+async def test_a_csc_that_is_told_to_stop_while_the_broker_is_gone_ends_by_itself(
+    stack: ProcessStack,
+) -> None:
+    async with Domain() as domain, Remote(domain, "OCPS", 1) as remote:
+        await set_summary_state(remote, State.ENABLED, timeout=TIMEOUT)
+        await remote.cmd_run.set_start(
+            payload="nap", parameters='{"seconds": 1}', wait_done=False, timeout=TIMEOUT
+        )
+        # A command that is under way, for there is nobody who could create its job; and a pair to be written.
+        await asyncio.to_thread(stack.kill_service)
+        sending = asyncio.create_task(remote.cmd_run.set_start(payload="nap", timeout=TIMEOUT))
+        await until(lambda: stack.count_runs() == 2, "the CSC has the command", seconds=TIMEOUT)
+        await asyncio.to_thread(stack.kill_broker)
+        # SIGKILL after 20 s is an error.
+        assert await asyncio.to_thread(stack.stop_csc) == 0, stack.log_of("csc")
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+    await asyncio.to_thread(stack.restart_broker)

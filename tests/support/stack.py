@@ -3,10 +3,11 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -142,6 +143,12 @@ class ProcessStack:
     def ledger(self) -> Path:
         """The file of the CSC's ledger."""
         return self._layout.csc_state / f"ocps-{parts.CSC_INDEX}.sqlite3"
+
+    def count_runs(self) -> int:
+        """How many runs the CSC's ledger knows."""
+        with closing(sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)) as connection:
+            (count,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+        return int(count)
 
     def log_of(self, name: str) -> str:
         """The log of one part, so far."""

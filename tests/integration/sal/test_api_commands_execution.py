@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
+from lsst.ts.ocps.sal.broker.memory import MemoryBroker
 from lsst.ts.ocps.sal.controller import Controller
 from lsst.ts.ocps.sal.data_type import BaseMsgType
 from lsst.ts.ocps.sal.domain import Domain
 from lsst.ts.ocps.sal.enums import SalRetCode
-from lsst.ts.ocps.sal.errors import AckTimeoutError
+from lsst.ts.ocps.sal.errors import AckTimeoutError, BrokerError
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.sal.testing import assertRaisesAckError
+from lsst.ts.ocps.sal.topics import controller_command
 from support.sal_fixtures import WAIT, open_pair, until
 
 pytestmark = pytest.mark.asyncio
@@ -105,6 +107,39 @@ async def test_closing_acknowledges_what_runs_and_what_waits_as_aborted(sal_envi
         for task in tasks:
             with assertRaisesAckError(ack=SalRetCode.CMD_ABORTED):
                 await task
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+async def test_closing_ends_though_no_broker_takes_the_acknowledgements(
+    memory_environment: SalSettings, monkeypatch: pytest.MonkeyPatch, is_refused: bool
+) -> None:
+    monkeypatch.setattr(controller_command, "CLOSE_PATIENCE", 0.3)
+    async with Domain() as domain, Remote(domain, "Test", 1) as remote:
+        controller = Controller("Test", 1)
+        await controller.start_task
+        is_running = asyncio.Event()
+
+        async def slow(data: BaseMsgType) -> None:
+            is_running.set()
+            await asyncio.Event().wait()
+
+        controller.cmd_wait.callback = slow
+        sending = [asyncio.create_task(remote.cmd_wait.set_start(duration=1)) for _ in range(2)]
+        await asyncio.wait_for(is_running.wait(), WAIT)
+        await until(lambda: controller.cmd_wait._queue)
+
+        async def send(*_args: object, **_kwargs: object) -> None:
+            if is_refused:
+                raise BrokerError("the broker is away")
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(MemoryBroker, "send", send)
+        before = asyncio.all_tasks()
+        async with asyncio.timeout(WAIT):
+            await controller.close()
+        assert not [task for task in before & asyncio.all_tasks() if "cmd_wait:" in task.get_name()]
+        for task in sending:
+            task.cancel()
 
 
 async def test_a_bare_controller_can_take_its_commands_one_by_one(sal_environment: SalSettings) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -162,6 +163,31 @@ async def test_a_closed_writer_refuses() -> None:
     await writer.aclose(timeout=1)
     with pytest.raises(BrokerError, match="not connected to Kafka here"):
         await writer.send(TOPIC, key=b"k", value=b"1")
+
+
+@pytest.mark.parametrize(("silence", "wait"), [(0.0, 5.0), (2.0, 3.0), (60.0, 0.5)])
+async def test_at_the_end_nobody_waits_again_for_a_broker_that_has_been_silent(
+    silence: float, wait: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, producers = await make_writer()
+    (confirmed,) = send(writer, b"1")
+    await wait_for(lambda: producers[0].values() == [b"1"])
+    producers[0].store(b"1")
+    await confirmed
+    limits: list[float] = []
+
+    async def stop(_writer: KafkaWriter, _producer: ScriptedProducer, limit: float) -> None:
+        limits.append(limit)
+
+    monkeypatch.setattr(KafkaWriter, "_stop_producer", stop)
+    (unconfirmed,) = send(writer, b"2")
+    await wait_for(lambda: len(producers[0].taken) == 2)
+    now = time.monotonic()
+    later = SimpleNamespace(monotonic=lambda: now + silence)
+    monkeypatch.setattr("lsst.ts.ocps.sal.broker.kafka_producer.time", later)
+    await writer.aclose(timeout=5.0)
+    assert limits == [pytest.approx(wait, abs=0.2)]
+    unconfirmed.cancel()
 
 
 async def test_an_answer_that_comes_after_its_sender_gave_up_disturbs_nobody() -> None:

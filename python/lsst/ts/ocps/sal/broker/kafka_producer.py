@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,9 @@ _ENDING_ERRORS = (
 
 _PAUSE_BEFORE_REPEAT = 0.1
 """So that a broker that refuses every attempt is not overrun (s)."""
+
+_LAST_CHANCE = 0.5
+"""What is queued at the end has at least so long to get out (s)."""
 
 _ABANDON_TIME = 1.0
 """Longest wait for the tasks of a producer that is given up (s)."""
@@ -119,6 +123,8 @@ class KafkaWriter:
         self._replace_lock = asyncio.Lock()
         self._lanes: dict[str, _Lane] = {}
         self._retiring = TaskSupervisor("kafka-writer", log=log)
+        self._silent_since: float | None = None
+        """When the first record was handed over since the last confirmation."""
 
     async def start(self) -> None:
         """Connect, once.
@@ -173,12 +179,15 @@ class KafkaWriter:
         Parameters
         ----------
         timeout
-            Longest wait for what is queued (s); what is left then is lost, with an error in the log.
+            Longest wait for what is queued (s), counted from the last sign of the broker; what is left then
+            is lost, with an error in the log.
         """
         producer, self._producer = self._producer, None
+        silence = 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
+        limit = max(_LAST_CHANCE, timeout - silence)
         if producer is not None:
-            await self._stop_producer(producer, timeout)
-        await self._retiring.aclose(timeout=timeout)
+            await self._stop_producer(producer, limit)
+        await self._retiring.aclose(timeout=limit)
 
     async def _hand_over(self, lane: _Lane, topic: str, key: bytes, value: bytes) -> _Delivery:
         """Give a record to the producer of its lane, whose lock is held."""
@@ -203,6 +212,8 @@ class KafkaWriter:
                 continue
             delivery = _Delivery(key, value, lane.watch(future))
             lane.unconfirmed.append(delivery)
+            if self._silent_since is None:
+                self._silent_since = time.monotonic()
             return delivery
 
     async def _confirm(self, lane: _Lane, topic: str, delivery: _Delivery) -> TopicPartition:
@@ -216,6 +227,7 @@ class KafkaWriter:
                     if delivery.has_lost_producer:
                         await self._repair(lane, topic)
             else:
+                self._silent_since = None
                 return TopicPartition(metadata.topic, metadata.partition)
 
     async def _repair(self, lane: _Lane, topic: str) -> None:

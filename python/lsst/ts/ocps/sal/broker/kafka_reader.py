@@ -31,6 +31,9 @@ __all__ = ["KafkaReader"]
 _PAUSE_AFTER_ERROR = 0.2
 """Between two attempts to read (s)."""
 
+_CLOSE_TIMEOUT = 2.0
+"""Longest wait for the end of a consumer (s)."""
+
 _RELOCATE_TIME = 2.0
 """A read may take so much longer than asked for when its position has been lost (s)."""
 
@@ -161,8 +164,28 @@ class KafkaReader(BrokerReader):
     @override
     async def aclose(self) -> None:
         self._closed.set()
-        if self._consumer is not None:
-            await self._consumer.stop()
+        if self._consumer is None:
+            return
+        stopping = asyncio.ensure_future(self._consumer.stop())
+        await asyncio.wait([stopping], timeout=_CLOSE_TIMEOUT)
+        if not stopping.done() or stopping.cancelled():
+            await self._abandon(self._consumer, stopping)
+        elif (error := stopping.exception()) is not None:
+            self._log.error("leaving Kafka %s failed", self._address, exc_info=error)
+
+    @staticmethod
+    async def _abandon(consumer: AIOKafkaConsumer, stopping: asyncio.Future[None]) -> None:
+        """End a consumer whose broker is away.
+
+        aiokafka's stop() has no limit of its own, and ends as if it were cancelled itself when it cancels a
+        fetch that waits for the broker; then it has not come to the other fetches and to its connections.
+        """
+        stopping.cancel()
+        fetches = set() if consumer._fetcher is None else set(consumer._fetcher._pending_tasks)  # noqa: SLF001 (no public way)
+        for fetch in fetches:
+            fetch.cancel()
+        await consumer._client.close()  # noqa: SLF001 (no public way)
+        await asyncio.wait({stopping, *fetches}, timeout=_CLOSE_TIMEOUT)
 
     async def _wait_for_close(self, limit: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -29,6 +29,11 @@ MAX_REMEMBERED = 10_000
 ACK_PATIENCE = 120.0
 """How long to try to write the acknowledgement of a command (s)."""
 
+CLOSE_PATIENCE = 3.0
+"""How long to wait at the end for commands that were aborted, and for their acknowledgements (s)."""
+
+_LAST_MOMENT = 0.5
+
 
 class _CommandKey(NamedTuple):
     """What makes a command record unique."""
@@ -291,14 +296,26 @@ class ControllerCommand(ReadTopic):
     async def close(self) -> None:
         """Abort what runs and what waits, with an acknowledgement each as long as the SalInfo is open.
 
-        Without a callback nothing is acknowledged: the commands were not ours to obey.
+        Without a callback nothing is acknowledged: the commands were not ours to obey. Nor is anything for
+        longer than `CLOSE_PATIENCE`: the broker may be away.
         """
-        await super().close()
+        deadline = Deadline(f"closing {self.attr_name}", CLOSE_PATIENCE)
+        self.basic_close()
         while self._queue and self.has_callback:
             data = self._queue.popleft()
             self._answer(data, self._make(data, SalRetCode.CMD_ABORTED, 1, "Aborted"))
         if self._answers:
-            await asyncio.wait(set(self._answers))
+            await asyncio.wait(set(self._answers), timeout=deadline.left())
+        if self._runner is not None and not await self._runner.wait_stopped(limit=deadline.left()):
+            # It may be its acknowledgement that nobody takes.
+            self._runner.stop()
+            if not await self._runner.wait_stopped(limit=_LAST_MOMENT):
+                self.log.error("a callback of %s goes on although it was cancelled", self.attr_name)
+        if unsent := set(self._answers):
+            self.log.error("%d acknowledgements of %s were not written", len(unsent), self.attr_name)
+            for answer in unsent:
+                answer.cancel()
+            await asyncio.wait(unsent, timeout=_LAST_MOMENT)
 
 
 def _forget_oldest(remembered: OrderedDict[_CommandKey, Any]) -> None:
