@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,37 +14,11 @@ from lsst.ts.ocps.csc.ocps_csc import OcpsCsc
 from lsst.ts.ocps.salobj import Remote, SalRetCode, State
 from support.api_server_double import ApiServerDouble
 from support.csc import TIMEOUT, final_ack
+from support.deployed import CALIBRATION, deployed_body, sent_body, write_deployed_configuration
 from support.redis_server import RememberedLists
 from support.served_csc import ServedBench, start
 
 pytestmark = pytest.mark.asyncio
-
-DEPLOYED = Path(__file__).parents[2] / "data" / "config" / "OCPS" / "v4" / "_init.yaml"
-CALIBRATION = {
-    "pipeline": "${CP_PIPE_DIR}/pipelines/LATISS/cpBias.yaml",
-    "version": "",
-    "config": "-j 8 -i a,b  --register-dataset-types ",
-    "data_query": "instrument='LATISS' AND detector IN (0) AND exposure IN (1..3)",
-}
-"""As the nightly calibration sends it."""
-
-
-def deployed_body(fields: dict[str, str]) -> dict[str, Any]:
-    """What the deployed CSC puts to the server for index 1, its run_id excepted."""
-    variables = {
-        "IMAGE_TAG": fields["version"],
-        "PIPELINE_URL": fields["pipeline"],
-        "BUTLER_REPO": "LATISS",
-        "RUN_OPTIONS": f"-i LATISS/raw/all {fields['config']}",
-        "OUTPUT_GLOB": fields.get("output_dataset_types") or "*",
-        "DATA_QUERY": fields["data_query"],
-    }
-    return {
-        "command": "cd $JOB_SOURCE_DIR && bash bin/pipetask.sh",
-        "url": "https://github.com/lsst-dm/uws_scripts",
-        "commit_ref": "main",
-        "environment": [{"name": name, "value": value} for name, value in variables.items()],
-    }
 
 
 @pytest.fixture
@@ -60,11 +33,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def deployed(
     bench: ServedBench, root: Path, index: int = 1, state: State = State.ENABLED, *, simulation_mode: int = 0
 ) -> AsyncIterator[tuple[OcpsCsc, ApiServerDouble]]:
-    """A CSC of that index and its server; of the deployed file only the host is another one."""
+    """A CSC of that index and its server."""
     async with ApiServerDouble() as server:
-        text = DEPLOYED.read_text().replace("http://uws-server/api/v1", server.base)
-        (root / "OCPS" / "v4" / "_init.yaml").write_text(text)
-        (root / "OCPS" / "v4" / "LATISS.yaml").write_text("{instance: LATISS, butler: /repo/LATISS}\n")
+        write_deployed_configuration(root, server.base)
         csc = OcpsCsc(
             index,
             initial_state=state,
@@ -86,10 +57,8 @@ async def test_execute_sends_the_job_that_was_sent_before(
         ack = await start(remote, "execute", **fields)
         assert (ack.ack, ack.timeout) == (SalRetCode.CMD_INPROGRESS, 600)
         (request,) = server.sent("PUT")
-        body = json.loads(request.body)
         assert request.path == "/api/v1/job"
-        assert body.pop("run_id").startswith("ocps-test-1-")
-        assert body == deployed_body(fields)
+        assert sent_body(request.body, "test") == deployed_body(fields)
         assert json.loads(ack.result) == {"job_id": next(iter(server.jobs))}
         end = await final_ack(remote, "execute", ack)
         assert (end.ack, end.result) == (SalRetCode.CMD_COMPLETE, "Done")
