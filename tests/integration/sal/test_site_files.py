@@ -170,3 +170,5 @@ async def test_what_the_files_say_reaches_the_clients_and_no_guarantee_falls(
     assert seen["producer"].items() >= {"enable_idempotence": True, "acks": "all"}.items()
     assert seen["consumer"].items() >= (expected | {"fetch_max_wait_ms": 70}).items()
     assert seen["consumer"].items() >= {"group_id": None, "auto_offset_reset": "none"}.items()
+    # The default, of which the file says nothing.
+    assert seen["consumer"]["isolation_level"] == "read_committed"

@@ -160,7 +160,7 @@ PROPERTIES: Mapping[str, Property] = {
         "isolation_level",
         _one_of("read_uncommitted", "read_committed"),
         CONSUMER,
-        "what is read of transactions of others",
+        "whether aborted transactions of others are read; read_committed, unless set: they are not",
     ),
     "client.rack": Property("client_rack", _text, CONSUMER, "which replica is near"),
     "linger.ms": Property("linger_ms", _milliseconds, PRODUCER, "how long a record waits for others"),
