@@ -202,11 +202,8 @@ def parameters(**values: Any) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test of the CSC in memory and on Apache Kafka; those that say so on the secure one too.
-
-    On every broker the whole suite would take longer than all other system tests together.
-    """
-    parametrize_kinds(metafunc, "csc_broker", ("memory", APACHE_KINDS[0]))
+    """Run each test of the CSC in memory and on Apache Kafka, plain and with TLS and logins."""
+    parametrize_kinds(metafunc, "csc_broker", ("memory", *APACHE_KINDS))
 
 
 def _make_bench(broker_bench: BrokerBench, folder: Path, monkeypatch: pytest.MonkeyPatch) -> CscBench:

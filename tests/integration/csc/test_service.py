@@ -21,7 +21,7 @@ from support.csc import TIMEOUT, CscBench, Spy, eventually, final_ack, write_con
 from support.ports import free_port
 from support.service_process import ServiceProcess
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.every_broker]
+pytestmark = pytest.mark.asyncio
 COMPLETE = SalRetCode.CMD_COMPLETE
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from lsst.ts.ocps.sal.avro import build_schema
 from lsst.ts.ocps.sal.controller import Controller
+from lsst.ts.ocps.sal.data_type import BaseMsgType
+from lsst.ts.ocps.sal.domain import Domain
 from lsst.ts.ocps.sal.errors import RegistryError, SchemaRefusedError
 from lsst.ts.ocps.sal.interface_xml import load_component
 from lsst.ts.ocps.sal.registry_http import HttpSchemaRegistry
@@ -185,6 +187,29 @@ async def test_while_a_registry_is_dead_writers_go_on_and_unknown_schemas_wait_f
             seen = [await remote.evt_scalars.next(flush=False, timeout=WAIT) for _ in range(2)]
         assert [data.int0 for data in seen] == [3, 4]
         assert max(gaps) < LONGEST_GAP
+
+
+async def test_the_first_record_of_a_topic_does_not_need_the_registry(
+    rough_registry: RoughRegistry, set_up: Callable[[float], None]
+) -> None:
+    async with Domain() as domain, Remote(domain, "Test", 1):
+        # Somebody has commanded the component before, so the registry has the schemas of its commands.
+        pass
+    async with open_pair(index=1) as (controller, remote):
+        registry = controller.salinfo.registry
+        topics = (controller.evt_scalars, controller.tel_arrays, remote.cmd_wait)
+        await until(lambda: all(registry.known_schema(each.schema_id) for each in topics))
+        await rough_registry.die()
+        controller.cmd_wait.callback = accept
+        await controller.evt_scalars.set_write(int0=1)
+        await controller.tel_arrays.set_write(int0=[2] * 5)
+        assert (await remote.evt_scalars.next(flush=False, timeout=WAIT)).int0 == 1
+        assert (await remote.tel_arrays.next(flush=False, timeout=WAIT)).int0 == [2] * 5
+        await remote.cmd_wait.set_start(duration=0, timeout=WAIT)
+
+
+async def accept(data: BaseMsgType) -> None:
+    del data
 
 
 async def wait_for_arrays(remote: Remote) -> list[Any]:

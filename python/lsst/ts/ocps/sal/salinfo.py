@@ -21,6 +21,7 @@ from .interface import TopicInfo, TopicKind
 from .names import ComponentNames
 from .reader import TopicReader
 from .registry import SchemaRegistry
+from .schema_learning import learn_schemas
 from .settings import SalSettings
 from .streams import RecordSink
 from .together import run_together
@@ -329,6 +330,9 @@ class SalInfo(ComponentNames):
             log=self.log,
         )
         await self.reader.start()
+        topics = [topic.topic_info for topic in self.readers.values()]
+        learning = learn_schemas(connection.registry, topics, subname, log=self.log)
+        _ = self._tasks.start(learning, name="schemas")
 
     def _note_death(self, name: str, error: BaseException) -> None:
         self._death = error

@@ -14,11 +14,11 @@ from aiokafka.protocol.fetch import FetchRequest
 
 __all__ = ["pace_fetches"]
 
-_PAUSES = ((0.01, 0.0), (0.05, 0.001))
+_PAUSES = ((0.01, 0.0), (0.05, 0.001), (0.25, 0.004))
 """Time since the last record (s), and up to it the pause after an empty answer that came early (s): an answer
-to what has just been written comes soon."""
+to what has just been written comes soon, and in a conversation the next record does."""
 
-_IDLE_PAUSE = 0.004
+_IDLE_PAUSE = 0.012
 """That pause when nothing has come for longer (s)."""
 
 
