@@ -1,17 +1,14 @@
 """Tables of configuration models for the pages, made of the models: names, defaults and docstrings."""
 
-import ast
-import inspect
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache
-from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
+
+from lsst.ts.ocps.cli.schemas import read_sentences
 
 __all__ = ["Entry", "list_fields", "to_table"]
 
@@ -80,24 +77,9 @@ def _default(field: FieldInfo) -> str:
 
 def _docstring(model: type[BaseModel], name: str) -> str:
     for kind in model.__mro__:
-        if kind.__module__.startswith("lsst.") and name in kind.__annotations__:
-            return _read_docstrings(kind).get(name, "")
+        if kind is not BaseModel and issubclass(kind, BaseModel) and name in kind.__annotations__:
+            return read_sentences(kind).get(name, "")
     return ""
-
-
-@cache
-def _read_docstrings(kind: type) -> dict[str, str]:
-    """The texts that stand behind the fields of a class."""
-    (node,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    body = node.body if isinstance(node, ast.ClassDef) else []
-    found = {}
-    for field, text in pairwise(body):
-        match field, text:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
-                found[name] = " ".join(words.split())
-            case _:
-                pass
-    return found
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:

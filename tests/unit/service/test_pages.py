@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from lsst.ts.ocps.cli.service import service
 from lsst.ts.ocps.service.config import ServiceConfig
 from lsst.ts.ocps.service.metrics import Metrics, Present
-from support.pages import DOC, read_page, read_rows
+from support.pages import DOC, read_files, read_page, read_rows
 
 TESTS = Path(__file__).parents[2]
 _TEST = re.compile(r"``((?:unit|integration|acceptance)/[\w/]+\.py)::([\w:]+)``")
@@ -72,8 +73,17 @@ def test_the_table_of_figures_is_that_of_the_service() -> None:
     assert {row[0].strip("`") for row in rows if row[0].startswith("``ocps_")} == own
 
 
+def test_the_configuration_of_the_page_is_one() -> None:
+    ((_, text),) = read_files(read_page("service-operator.rst"))
+    config = ServiceConfig.model_validate(yaml.safe_load(text))
+    assert config.limits.max_stored == 50 * 2**30
+
+
 def test_every_option_that_the_page_names_is_one() -> None:
-    named = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", read_page("service-operator.rst"))) - {"--help"}
+    named = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", read_page("service-operator.rst"))) - {
+        "--help",
+        "--operator",
+    }
     there = {name for one in service.params if isinstance(one, click.Option) for name in one.opts}
     assert len(named) > 5
     assert named <= there

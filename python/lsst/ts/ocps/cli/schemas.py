@@ -14,7 +14,7 @@ from lsst.ts.ocps.client.settings import UwsSettings
 from lsst.ts.ocps.csc.config import ConfigDocument
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 
-__all__ = ["make_schemas"]
+__all__ = ["make_schemas", "read_sentences"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _USUAL_KIND = UwsSettings.model_fields["kind"].default
@@ -58,7 +58,7 @@ def _describe(definition: dict[str, Any], model: type[BaseModel] | None) -> None
     sentences: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if issubclass(base, BaseModel) and base.__module__.startswith(_PACKAGES):
-            sentences |= _read_sentences(base)
+            sentences |= read_sentences(base)
     for name, field in definition.get("properties", {}).items():
         field.pop("title", None)
         if name in sentences:
@@ -72,7 +72,8 @@ def _require_kind(definition: dict[str, Any]) -> None:
         definition["required"] = ["kind", *definition.get("required", ())]
 
 
-def _read_sentences(model: type[BaseModel]) -> dict[str, str]:
+def read_sentences(model: type[BaseModel]) -> dict[str, str]:
+    """The sentences under the fields that a model itself has, by the names of the fields."""
     (node,) = ast.parse(inspect.getsource(model)).body
     sentences = {}
     body = node.body if isinstance(node, ast.ClassDef) else []

@@ -76,7 +76,7 @@ class Execution:
 
     directory: Path
     """Working directory, existing, absolute; standard output and error are written into it as
-    `STDOUT` and `STDERR`."""
+    ``STDOUT`` and ``STDERR``."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     """The whole environment of the command: nothing is inherited."""
