@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -19,22 +18,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from lsst.ts.ocps.salobj import Domain, Remote, State, set_summary_state
 from support.stack import ProcessStack
 
-__all__ = ["BareBroker", "Figures", "describe_machine", "measure_all"]
+from .tables import Figures
+
+__all__ = ["BareBroker", "describe_machine", "measure_all"]
 
 LONG_ENOUGH = 0.7
 """Jobs whose end is measured last longer (s) than the half second that lies between first and final ack."""
-
-
-@dataclass
-class Figures:
-    """The samples of one broker, by name; times in ms unless the name says otherwise."""
-
-    broker: str
-    samples: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, name: str, value: float) -> None:
-        """Keep one sample."""
-        self.samples.setdefault(name, []).append(value)
 
 
 def describe_machine() -> str:

@@ -16,7 +16,9 @@ import psutil
 
 from lsst.ts.ocps.salobj import Controller, Domain, Remote
 
-from .measures import BareBroker, Figures
+from .measures import BareBroker
+from .stalls import StallWatch
+from .tables import Figures
 
 __all__ = ["measure_memory", "measure_sal"]
 
@@ -32,7 +34,6 @@ BATCH_SIZE = 50
 
 NUM_READ = 20_000
 
-_TICK = 0.005
 _INDEX = 41
 
 
@@ -48,28 +49,14 @@ def run_program(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @asynccontextmanager
 async def watch_stalls(figures: Figures) -> AsyncIterator[None]:
-    """Note the longest time for which the event loop did nothing else.
-
-    On a busy machine the loop also waits for a processor; the time that it computed meanwhile tells the two
-    apart.
-    """
-    longest = longest_computing = 0.0
-
-    async def tick() -> None:
-        nonlocal longest, longest_computing
-        while True:
-            begin, begin_computing = time.perf_counter(), time.thread_time()
-            await asyncio.sleep(_TICK)
-            longest = max(longest, time.perf_counter() - begin - _TICK)
-            longest_computing = max(longest_computing, time.thread_time() - begin_computing)
-
-    task = asyncio.create_task(tick())
-    try:
-        yield
-    finally:
-        task.cancel()
-        figures.add("longest stall of the event loop", 1e3 * longest)
-        figures.add("longest stall of the event loop, computing", 1e3 * longest_computing)
+    """Note the longest time for which the event loop did nothing else."""
+    async with StallWatch() as watch:
+        try:
+            yield
+        finally:
+            longest, longest_computing = watch.take()
+            figures.add("longest stall of the event loop", 1e3 * longest)
+            figures.add("longest stall of the event loop, computing", 1e3 * longest_computing)
 
 
 async def measure_start(figures: Figures, program: str, name: str, config: Path, n: int) -> None:

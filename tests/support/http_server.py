@@ -102,7 +102,7 @@ class HttpServer(ABC):
         self._arrival = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
         return self
@@ -117,6 +117,11 @@ class HttpServer(ABC):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._server.wait_closed()
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections stand."""
+        return len(self._connections)
 
     def misbehave(self, method: str, ending: str, *behaviours: Behaviour) -> None:
         """Have the next requests of a method to a path that ends so answered otherwise, one for each."""

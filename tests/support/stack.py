@@ -63,6 +63,20 @@ class ProcessStack:
                 self._layout.broker_data, port=ports[parts.BROKER], controller_port=free_port()
             )
 
+    def use_backend(self, url: str, payloads: Sequence[Path]) -> None:
+        """Have the CSC use another back end than the service here, with other payloads, from its next start.
+
+        Parameters
+        ----------
+        url
+            Root URL of a UWS service.
+        payloads
+            Folders with payload definitions.
+        """
+        self._layout.write_configuration(
+            installed=find_configuration(), service_url=url, payload_directories=payloads
+        )
+
     def start(self) -> None:
         """Start everything but the CSC."""
         if self._kafka is None:

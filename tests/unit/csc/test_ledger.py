@@ -62,6 +62,7 @@ async def test_a_command_record_starts_one_run(ledger: Ledger) -> None:
     assert await ledger.add(again) == first
     assert await ledger.find_command(first.run.key) == first
     assert await ledger.unfinished() == [first]
+    assert await ledger.unfinished(known={first.run.run_id}) == []
 
 
 async def test_the_same_number_from_another_sender_is_another_command(ledger: Ledger) -> None:

@@ -156,8 +156,9 @@ class HttpSettings(BackendSettings):
     connect_timeout: Seconds = 5.0
     """Longest time until a connection stands (s)."""
 
-    max_connections: Annotated[int, Field(ge=1)] = 100
-    """Connections for control calls; calls that wait have as many of their own."""
+    max_connections: Annotated[int, Field(ge=1)] = 1000
+    """Connections for control calls; calls that wait have as many of their own. While all are in use, the
+    command for a new run has to wait for the answers to others."""
 
     max_document: ByteSize = ByteSize(16 * 1024 * 1024)
     """Largest document that is read (byte)."""

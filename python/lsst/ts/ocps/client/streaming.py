@@ -1,10 +1,10 @@
-"""Results that are too large for the memory: handed on piece by piece while they come."""
+"""Bodies of answers: those that are too large for the memory are handed on piece by piece while they come."""
 
 from collections.abc import Awaitable, Callable
 
 import httpx
 
-__all__ = ["Receiver", "Sink"]
+__all__ = ["Receiver", "Sink", "read_body"]
 
 Receiver = Callable[[bytes], Awaitable[None]]
 """Takes one piece after another; what it raises ends the transfer and reaches the caller."""
@@ -64,3 +64,30 @@ class Sink:
             self.has_begun = True
             await self._receive(bytes(piece))
             piece.clear()
+
+
+async def read_body(response: httpx.Response, limit: int) -> tuple[bytes, bool]:
+    """Read a body into the memory.
+
+    Parameters
+    ----------
+    response
+        Its body has not been read.
+    limit
+        Where to stop (byte).
+
+    Returns
+    -------
+    tuple
+        At most so many bytes, and whether that was all.
+    """
+    length = response.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit and response.is_success:
+        return b"", False
+    chunks, size = [], 0
+    async for chunk in response.aiter_bytes():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            return b"".join(chunks)[:limit], False
+    return b"".join(chunks), True

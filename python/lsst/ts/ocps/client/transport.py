@@ -13,6 +13,7 @@ import httpx
 
 from lsst.ts.ocps import __version__
 from lsst.ts.ocps.aio.deadline import Deadline
+from lsst.ts.ocps.aio.turns import take_turn
 from lsst.ts.ocps.uws.errors import quoted
 
 from .answers import Answer, is_login_page, is_login_path, quote, show_url
@@ -24,8 +25,8 @@ from .errors import (
     BackendUnavailableError,
     RequestRefusedError,
 )
-from .pools import ConnectionPools
-from .streaming import Sink
+from .pools import ConnectionPools, Turn
+from .streaming import Sink, read_body
 from .tls import Tls
 
 __all__ = ["HttpTransport"]
@@ -76,7 +77,7 @@ class HttpTransport:
         root: str,
         credentials: Credentials,
         connect_timeout: float = 5.0,
-        max_connections: int = 100,
+        max_connections: int = 1000,
         max_document: int = 16 * 1024 * 1024,
         tls: Tls | None = None,
         http: httpx.AsyncBaseTransport | None = None,
@@ -287,12 +288,11 @@ class HttpTransport:
         asked = f"{method} {show_url(url)}"
         if self._closed:
             raise BackendUnavailableError(self.name, f"{asked}: the connections are closed")
+        turn = Turn(blocks=blocks, is_own=self.is_own(url))
         try:
             async with asyncio.timeout(deadline.left()) as scope:
                 self._scopes.add(scope)
-                talk = partial(
-                    self._talk, method, url, content, blocks=blocks, max_bytes=max_bytes, sink=sink
-                )
+                talk = partial(self._talk, turn, method, url, content, max_bytes=max_bytes, sink=sink)
                 try:
                     return await talk()
                 except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
@@ -303,8 +303,10 @@ class HttpTransport:
                     self._scopes.discard(scope)
         except TimeoutError:
             waited = f"no answer in {deadline.seconds:g} s"
+            if not turn.has_come:
+                waited += ": all connections were in use"
             reason = waited if deadline.expired else "the connections were closed"
-            raise BackendUnavailableError(self.name, f"{asked}: {reason}") from None
+            raise BackendUnavailableError(self.name, f"{asked}: {reason}", was_sent=turn.has_come) from None
         except httpx.HTTPError as error:
             raise self._map(error, asked) from error
         except httpx.InvalidURL as error:
@@ -330,18 +332,16 @@ class HttpTransport:
 
     async def _talk(
         self,
+        turn: Turn,
         method: str,
         url: str,
         content: tuple[str, bytes] | None,
         *,
-        blocks: bool,
         max_bytes: int | None,
         sink: Sink | None,
     ) -> Answer:
-        is_own = self.is_own(url)
-        pool = await self._pools.get(url, blocks=blocks, is_own=is_own)
         headers = dict(_HEADERS)
-        if is_own:
+        if turn.is_own:
             headers |= self._credentials.headers()
         media_type, sent = content or ("", None)
         if media_type:
@@ -350,15 +350,19 @@ class HttpTransport:
         # all of which it would take up, have no place here.
         extensions = self._extensions if sink is None else sink.extensions(self._connect_timeout)
         request = httpx.Request(method, url, headers=headers, content=sent, extensions=extensions)
-        response = await pool.handle_async_request(request)
-        try:
-            if sink is not None and response.is_success:
-                body, is_complete = await sink.read(response)
-            else:
-                limit = self._max_document if max_bytes is None else max_bytes
-                body, is_complete = await _read_body(response, limit)
-        finally:
-            await response.aclose()
+        await take_turn()
+        async with self._pools.use(url, turn) as connection:
+            response = await connection.handle_async_request(request)
+            try:
+                if sink is not None and response.is_success:
+                    body, is_complete = await sink.read(response)
+                else:
+                    limit = self._max_document if max_bytes is None else max_bytes
+                    body, is_complete = await read_body(response, limit)
+            finally:
+                await response.aclose()
+        # Answers to many may have come at once, and are read now.
+        await take_turn()
         return Answer(method, url, response.status_code, response.headers, body, is_complete)
 
 
@@ -369,20 +373,6 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     """Scheme, host and port (RFC 6454 section 4)."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme)
-
-
-async def _read_body(response: httpx.Response, limit: int) -> tuple[bytes, bool]:
-    """Read at most ``limit`` bytes; whether that was all."""
-    length = response.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit and response.is_success:
-        return b"", False
-    chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            return b"".join(chunks)[:limit], False
-    return b"".join(chunks), True
 
 
 def _reason(error: BaseException) -> str:

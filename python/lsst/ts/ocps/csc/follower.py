@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from lsst.ts.ocps.aio.turns import take_turn
 from lsst.ts.ocps.client.base import Backend
 from lsst.ts.ocps.client.errors import BackendError, JobNotFoundError, RequestRefusedError
 from lsst.ts.ocps.uws.jobs import Job
@@ -361,6 +362,8 @@ class Follower:
             except LedgerError as error:
                 self._parts.on_ledger_error(error)
             self._note_milestones()
+            # One write to the disk is for many runs.
+            await take_turn()
         return self.record
 
     def _note_milestones(self) -> None:

@@ -7,7 +7,7 @@ thread is free becomes one transaction, so that fifty runs that change at once c
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -192,12 +192,17 @@ class Ledger:
         return None if text is None else self._parse(text)
 
     async def unfinished(
-        self, on_unreadable: Callable[[LedgerDamagedError], None] | None = None
+        self,
+        on_unreadable: Callable[[LedgerDamagedError], None] | None = None,
+        *,
+        known: Collection[str] = (),
     ) -> list[RunRecord]:
         """The runs that are not reported yet, oldest first.
 
         Parameters
         ----------
+        known
+            run_ids of those that are left out; a thousand take long to read.
         on_unreadable
             Called once for each row that cannot be read, which is left out; None: that is an error.
 
@@ -207,16 +212,19 @@ class Ledger:
             If a row cannot be read, and nobody wants to know of each.
         """
 
-        def call(connection: sqlite3.Connection) -> list[tuple[str]]:
-            return connection.execute(
-                "SELECT record FROM runs WHERE step <> 'reported' ORDER BY accepted_at, run_id"
-            ).fetchall()
+        skipped = frozenset(known)
 
-        rows: list[tuple[str]] = await self._submit(call)
+        def call(connection: sqlite3.Connection) -> list[str]:
+            rows = connection.execute(
+                "SELECT run_id, record FROM runs WHERE step <> 'reported' ORDER BY accepted_at, run_id"
+            )
+            return [text for run_id, text in rows if run_id not in skipped]
+
+        texts: list[str] = await self._submit(call)
         if on_unreadable is None:
-            return [self._parse(text) for (text,) in rows]
+            return [self._parse(text) for text in texts]
         records = []
-        for (text,) in rows:
+        for text in texts:
             try:
                 records.append(self._parse(text))
             except LedgerDamagedError as error:

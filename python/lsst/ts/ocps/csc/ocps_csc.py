@@ -11,6 +11,7 @@ from typing_extensions import override as overrides
 
 from lsst.ts.ocps import __version__
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
+from lsst.ts.ocps.aio.turns import take_turn
 from lsst.ts.ocps.client.errors import BackendError
 from lsst.ts.ocps.client.registry import open_backend
 from lsst.ts.ocps.client.simulation import SimulatedService
@@ -293,6 +294,7 @@ class OcpsCsc(ConfigurableCsc):
         key = CommandKey(
             data.private_identity, data.private_origin, data.private_seqNum, data.private_sndStamp
         )
+        await take_turn()
         try:
             if self.summary_state is not State.ENABLED:
                 # A record that is delivered again is not judged by the state of today.

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
+from lsst.ts.ocps.aio.turns import take_turn
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.salobj import SalRetCode, tai_from_utc_unix
 from lsst.ts.ocps.uws.jobs import Result
@@ -310,6 +311,8 @@ class Reporter:
 
     async def _try_write(self, name: str, record: RunRecord | None = None, /, **fields: Any) -> None:
         await self._try(name, lambda: self._outlet.write(name, **fields), record)
+        # The broker takes the records of many runs at once.
+        await take_turn()
 
     async def _try(
         self, what: str, write: Callable[[], Awaitable[None]], record: RunRecord | None = None

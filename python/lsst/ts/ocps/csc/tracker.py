@@ -331,14 +331,14 @@ class Tracker:
         try:
             await self._save_unsaved()
             # A row that cannot be read must not keep the other runs from being followed.
-            records = await self._parts.ledger.unfinished(self._parts.on_ledger_error)
+            records = await self._parts.ledger.unfinished(self._parts.on_ledger_error, known=followed)
             await self._parts.ledger.purge(time.time() - self._keep_runs)
         except LedgerError as error:
             self._parts.on_ledger_error(error)
             return
         for record in records:
             run_id = record.run.run_id
-            if run_id not in followed and run_id not in {*self._followers, *self._handovers.run_ids}:
+            if run_id not in self._followers and run_id not in self._handovers.run_ids:
                 self._log.info("followed again", step=record.state.step, **record.to_logging_context())
                 self._follow(Follower(record, self._parts))
         await self._delete_orphans()
