@@ -1,10 +1,10 @@
 """The written report of a benchmark run, in reStructuredText."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from .measures import Figures
+from .tables import Figures, Measurement
+from .texts import PARTS, TEXTS
 
 __all__ = ["write_report"]
 
@@ -23,6 +23,8 @@ TARGETS = {
     "longest stall of the event loop": ("≤ 50", "8050"),
     "longest stall of the event loop, computing": ("≤ 50", ""),
     "growth of the memory from there (%)": ("≤ 5", ""),
+    "growth of the memory by 10000 finished runs (MB)": ("≤ 30", ""),
+    "start to first summaryState, 100000 old runs in the ledger": ("≤ 2000", ""),
     "50 concurrent runs of 1 s: whole time": ("≤ 2000", "1800"),
     "50 concurrent runs of 1 s: first ack": ("", "150 (max 260)"),
     "50 concurrent runs of 1 s: worst heartbeat gap": ("< 1200", ""),
@@ -36,41 +38,62 @@ def find_target(name: str) -> tuple[str, str]:
     return TARGETS.get(name) or TARGETS.get(name.partition(": ")[2], ("", ""))
 
 
-def write_report(all_figures: Sequence[Figures], machine: str) -> str:
-    """Return the report: one table a broker, medians with minimum and maximum."""
+def write_report(measurements: Sequence[Measurement]) -> str:
+    """Return the page: a section a part, in it one for each table.
+
+    Parameters
+    ----------
+    measurements
+        Those of all parts, from one go or from several; parts that are missing are told as not measured.
+    """
     lines = [
         "==========",
         "Benchmarks",
         "==========",
         "",
-        f"Measured by ``make bench`` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {machine}.",
-        "Everything, the measuring program included, ran on this machine over the loopback interface.",
+        "Measured by ``make bench``. Parts of it are measured anew by ``python -m benchmarks --part PART``",
+        "(see ``--help``), which writes this page of the last measurement of each part.",
+        "Everything, the measuring program included, ran on one machine over the loopback interface.",
         "Times are in ms where nothing else is said, all values medians with (minimum - maximum).",
         "``load`` is the number of processes that wanted a processor when the measuring began:",
         "with more than there are processors, times tell of the machine rather than of the program,",
         "and what holds are the ratios, each taken within one run, and the computing times.",
-        "The deployed system is dm_OCPS 4.3.0 on ts_salobj 8.2,",
-        "measured earlier on a machine of the same kind with noida-db.",
         "",
     ]
-    for figures in all_figures:
-        title = f"On {figures.broker}"
-        lines += [
-            title,
-            "=" * len(title),
-            "",
-            ".. list-table::",
-            "   :header-rows: 1",
-            "   :widths: 46 26 6 11 11",
-            "",
-        ]
-        lines += ["   * - figure", "     - measured", "     - n", "     - target", "     - deployed system"]
-        for name, samples in figures.samples.items():
-            target, deployed = find_target(name)
-            value = f"{median(samples):.4g}"
-            if len(samples) > 1:
-                value += f" ({min(samples):.4g} - {max(samples):.4g})"
-            cells = (value, str(len(samples)), target, deployed)
-            lines += [f"   * - {name}", *(f"     - {cell}".rstrip() for cell in cells)]
-        lines.append("")
+    for part in PARTS:
+        title, text = TEXTS[part]
+        lines += [title, "=" * len(title), "", *text.split("\n")]
+        of_part = [each for each in measurements if each.part == part]
+        for measurement in of_part:
+            lines += _describe(measurement)
+        if not of_part:
+            lines += ["Not measured yet.", ""]
     return "\n".join(lines)
+
+
+def _describe(measurement: Measurement) -> list[str]:
+    lines = []
+    for table in measurement.tables:
+        lines += [table.title, "-" * len(table.title), ""]
+        lines += [f"On {measurement.time:%Y-%m-%d %H:%M} UTC: {measurement.machine}.", ""]
+        if isinstance(table, Figures):
+            header = ["figure", "measured", "n", "target", "deployed system"]
+            lines += _list_table(header, _figure_rows(table), widths="46 26 6 11 11")
+        else:
+            lines += _list_table(table.header, table.rows)
+    return lines
+
+
+def _figure_rows(figures: Figures) -> Iterator[list[str]]:
+    for name, samples in figures.samples.items():
+        value = f"{median(samples):.4g}"
+        if len(samples) > 1:
+            value += f" ({min(samples):.4g} - {max(samples):.4g})"
+        yield [name, value, str(len(samples)), *find_target(name)]
+
+
+def _list_table(header: Sequence[str], rows: Iterable[Sequence[str]], widths: str = "auto") -> list[str]:
+    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
+    for first, *others in (header, *rows):
+        lines += [f"   * - {first}", *(f"     - {cell}".rstrip() for cell in others)]
+    return [*lines, ""]

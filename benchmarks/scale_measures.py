@@ -12,8 +12,8 @@ from statistics import median
 
 from lsst.ts.ocps.csc.ledger import Ledger
 from lsst.ts.ocps.csc.records import RECORD, RunRecord
-from lsst.ts.ocps.sandbox.parts import CSC_INDEX
 from lsst.ts.ocps.salobj import Domain, Remote
+from lsst.ts.ocps.sandbox.parts import CSC_INDEX
 from support.stack import ProcessStack
 
 from .run_measures import BENCH_PAYLOADS, Crowd, running_csc
@@ -37,7 +37,7 @@ _DAY = 86400.0
 
 
 async def measure_scale(stack: ProcessStack, folder: Path, *, quick: bool) -> Figures:
-    """Memory after many runs on a back end that answers at once, then starts on a ledger full of such runs."""
+    """Memory after many runs on a back end that answers at once, then starts on a ledger full of them."""
     figures = Figures(f"{stack.broker}: many runs")
     async with UwsDouble.run() as double:
         stack.use_backend(double.url, [BENCH_PAYLOADS])

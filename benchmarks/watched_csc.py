@@ -97,7 +97,7 @@ def watch(file: Path) -> None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, report)
             await original(index=index)
 
-    OcpsCsc.amain = amain  # type: ignore[method-assign]
+    OcpsCsc.amain = amain  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

@@ -21,13 +21,31 @@ from lsst.ts.ocps.sandbox.layout import SandboxLayout
 from .apache_kafka import KAFKA_VERSION, ApacheKafka, find_missing_tools
 from .ports import free_port
 
-__all__ = ["BROKERS", "PAYLOADS", "ProcessStack", "run_stack"]
+__all__ = ["BROKERS", "PAYLOADS", "ProcessStack", "run_stack", "wait_for_http"]
 
 BROKERS = ("noida-db",) if find_missing_tools() else ("noida-db", f"Apache Kafka {KAFKA_VERSION}")
 """The brokers that this machine can run."""
 
 PAYLOADS = Path(__file__).parents[1] / "data" / "payloads"
 """Folder with payloads that take no time."""
+
+
+def wait_for_http(url: str) -> None:
+    """Wait until something answers; blocks.
+
+    Raises
+    ------
+    RuntimeError
+        If nothing does.
+    """
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            if httpx.get(url, trust_env=False).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.02)  # noqa: TID251 (set-up, outside any event loop)
+    raise RuntimeError(f"no answer from {url}")
 
 
 class ProcessStack:
@@ -86,8 +104,8 @@ class ProcessStack:
             self._kafka.start()
         for name in (parts.REGISTRY, parts.SERVICE):
             self._start(name)
-        self._wait_for_http(f"{self.variables['LSST_SCHEMA_REGISTRY_URL']}/subjects")
-        self._wait_for_http(f"{self.service_url}/availability")
+        wait_for_http(f"{self.variables['LSST_SCHEMA_REGISTRY_URL']}/subjects")
+        wait_for_http(f"{self.service_url}/availability")
 
     def _start(self, name: str, command: Sequence[str] | None = None) -> None:
         spec = self._plans[name].spec
@@ -99,17 +117,6 @@ class ProcessStack:
                 stderr=log,
                 start_new_session=True,
             )
-
-    @staticmethod
-    def _wait_for_http(url: str) -> None:
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            try:
-                if httpx.get(url, trust_env=False).is_success:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.02)  # noqa: TID251 (set-up, outside any event loop)
-        raise RuntimeError(f"no answer from {url}")
 
     def start_csc(self, command: Sequence[str] | None = None) -> psutil.Process:
         """Start the CSC, or another program in its place, and return its process at once."""
@@ -136,7 +143,7 @@ class ProcessStack:
     def restart_service(self) -> None:
         """Start the service again, on its data and port, and wait until it answers."""
         self._start(parts.SERVICE)
-        self._wait_for_http(f"{self.service_url}/availability")
+        wait_for_http(f"{self.service_url}/availability")
 
     def kill_broker(self) -> None:
         """End Apache Kafka as a crash does (SIGKILL)."""

@@ -211,7 +211,6 @@ class Ledger:
         LedgerDamagedError
             If a row cannot be read, and nobody wants to know of each.
         """
-
         skipped = frozenset(known)
 
         def call(connection: sqlite3.Connection) -> list[str]:
