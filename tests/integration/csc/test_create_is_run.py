@@ -8,6 +8,7 @@ import pytest
 
 from lsst.ts.ocps.client.base import ShellJob, Submission
 from lsst.ts.ocps.client.settings import ApiServerSettings
+from lsst.ts.ocps.csc import runs
 from lsst.ts.ocps.csc.backends import to_stored_settings
 from lsst.ts.ocps.csc.ledger import Ledger
 from lsst.ts.ocps.csc.records import CommandKey, RunRecord
@@ -149,6 +150,27 @@ async def test_defect_16_an_abort_deletes_the_job_and_the_command_is_aborted(
         assert (result.exit_code, json.loads(result.result)["jobId"]) == (255, job_id)
         assert server.jobs == {}
         assert len(server.sent("DELETE")) == 1
+
+
+async def test_defect_14_a_job_that_the_server_forgets_as_it_ends_is_reported_all_the_same(
+    served_bench: ServedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MISSING_AFTER", 0.5)
+    async with served_bench.serve(KIND) as server, served_bench.running() as served:
+        ack, other = await served.sleep(duration=60), await served.sleep(duration=60)
+        job_id = json.loads(ack.result)["job_id"]
+        # Kubernetes removes it; that it had completed cannot be known any more.
+        del server.jobs[job_id]
+        final = await served.end(ack)
+        assert final.ack == FAILED
+        assert "does not know the job" in final.result
+        (result,) = await served.spy.wait_for("job_result")
+        document = json.loads(result.result)
+        assert (result.exit_code, document["jobId"], document["phase"]) == (1, job_id, "UNKNOWN")
+        assert document["errorSummary"]["message"] in final.result
+        # It is no trouble of the back end, and no other job's.
+        assert served.csc.summary_state is State.ENABLED
+        assert json.loads(other.result)["job_id"] in server.jobs
 
 
 async def test_defect_15_a_job_that_has_ended_keeps_its_files(served_bench: ServedBench) -> None:
