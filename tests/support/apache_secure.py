@@ -87,9 +87,11 @@ class SecureKafka:
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(self.authority.bundle),
             "listener.name.certificate.ssl.client.auth": "required",
-            "listener.name.scram.sasl.enabled.mechanisms": "SCRAM-SHA-512,SCRAM-SHA-256",
+            "listener.name.scram.sasl.enabled.mechanisms": "SCRAM-SHA-512,SCRAM-SHA-256,PLAIN",
             "listener.name.scram.scram-sha-512.sasl.jaas.config": scram,
             "listener.name.scram.scram-sha-256.sasl.jaas.config": scram,
-            "listener.name.login.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.scram.plain.sasl.jaas.config": plain,
+            "listener.name.login.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
             "listener.name.login.plain.sasl.jaas.config": plain,
+            "listener.name.login.scram-sha-512.sasl.jaas.config": scram,
         }

@@ -1,9 +1,12 @@
 """Configuration of a CSC: layers, wrong files, new files, on a broker of each kind."""
 
+import asyncio
+
 import pytest
 
 from lsst.ts.ocps.sal.enums import SalRetCode, State
 from lsst.ts.ocps.sal.testing import assertRaisesAckError
+from support.git_command import commit_all
 from support.sal_fixtures import WAIT, CscCase, forget_start
 
 pytestmark = pytest.mark.asyncio
@@ -55,6 +58,29 @@ async def test_a_wrong_configuration_fails_the_command_and_keeps_the_state(
             await memory_case.remote.cmd_start.set_start(configurationOverride=override, timeout=WAIT)
         assert memory_case.csc.summary_state is State.STANDBY
         assert memory_case.csc.config is None
+
+
+async def test_an_override_with_a_git_reference_takes_all_files_from_there(memory_case: CscCase) -> None:
+    commit = await asyncio.to_thread(commit_all, memory_case.config_dir)
+    for name in ("_init.yaml", "_test.yaml", "over.yaml"):
+        (memory_case.config_dir / name).write_text("string0: changed since\nint0: 99\n", encoding="utf-8")
+    async with memory_case.make_csc(initial_state=State.STANDBY):
+        remote = memory_case.remote
+        available = await remote.evt_configurationsAvailable.aget(timeout=WAIT)
+        # As git describes it: the commit, and that there are changes.
+        assert commit.startswith(
+            available.version.rpartition("/")[2].removesuffix("-dirty").rpartition("-g")[2]
+        )
+        await remote.cmd_start.set_start(configurationOverride=f"over.yaml:{commit}", timeout=WAIT)
+        assert memory_case.csc.config is not None
+        assert vars(memory_case.csc.config) == {
+            "string0": "site",
+            "int0": 5,
+            "nested": {"a": 1, "b": {"c": 7, "d": 3}},
+        }
+        applied = await remote.evt_configurationApplied.aget(timeout=WAIT)
+        assert applied.configurations == "_init.yaml,_test.yaml,over.yaml"
+        assert applied.version == available.version
 
 
 async def test_new_override_files_are_offered_in_standby(memory_case: CscCase) -> None:

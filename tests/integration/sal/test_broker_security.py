@@ -30,6 +30,18 @@ def scram_256_over_tls(kafka: SecureKafka) -> SalSettings:
     )
 
 
+def scram_512_over_tls(kafka: SecureKafka) -> SalSettings:
+    return make_settings(broker_address=kafka.scram_address, sasl=kafka.login(), tls=kafka.tls())
+
+
+def plain_over_tls(kafka: SecureKafka) -> SalSettings:
+    return make_settings(broker_address=kafka.scram_address, sasl=kafka.login("PLAIN"), tls=kafka.tls())
+
+
+def scram_512_without_tls(kafka: SecureKafka) -> SalSettings:
+    return make_settings(broker_address=kafka.plain_address, sasl=kafka.login())
+
+
 def plain_without_tls(kafka: SecureKafka) -> SalSettings:
     return make_settings(broker_address=kafka.plain_address, sasl=kafka.login("PLAIN"))
 
@@ -61,6 +73,9 @@ def authority_of_the_environment(kafka: SecureKafka) -> SalSettings:
     "way",
     [
         scram_256_over_tls,
+        scram_512_over_tls,
+        plain_over_tls,
+        scram_512_without_tls,
         plain_without_tls,
         certificate_without_login,
         wrong_name_that_nobody_checks,
@@ -98,7 +113,7 @@ def wrong_plain_password(kafka: SecureKafka) -> SalSettings:
 
 
 def unknown_mechanism(kafka: SecureKafka) -> SalSettings:
-    return make_settings(broker_address=kafka.scram_address, sasl=kafka.login("PLAIN"), tls=kafka.tls())
+    return make_settings(broker_address=kafka.plain_address, sasl=kafka.login("SCRAM-SHA-256"))
 
 
 def unknown_authority(kafka: SecureKafka) -> SalSettings:
@@ -122,7 +137,7 @@ def tls_where_there_is_none(kafka: SecureKafka) -> SalSettings:
     [
         (wrong_password, "invalid credentials with SASL mechanism SCRAM-SHA-512"),
         (wrong_plain_password, "Invalid username or password"),
-        (unknown_mechanism, "the broker takes no logins by PLAIN"),
+        (unknown_mechanism, "the broker takes no logins by SCRAM-SHA-256"),
         (unknown_authority, "unable to get local issuer certificate"),
         (wrong_host_name, "Hostname mismatch, certificate is not valid for 'localhost'"),
         (no_certificate, "TLS failed"),

@@ -1,4 +1,3 @@
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from lsst.ts.ocps.sal.configuration import (
     split_override,
 )
 from lsst.ts.ocps.sal.errors import ExpectedError
+from support.git_command import commit_all
 from support.sal_csc import CONFIG_SCHEMA
 
 VALIDATOR = Draft7Validator(CONFIG_SCHEMA)
@@ -22,11 +22,6 @@ VALIDATOR = Draft7Validator(CONFIG_SCHEMA)
 
 def read(directory: Path, *names: str, git_hash: str = "") -> dict[str, Any]:
     return vars(read_config_files(VALIDATOR, directory, names, git_hash))
-
-
-def git(directory: Path, *arguments: str) -> str:
-    command = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", *arguments]
-    return subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_layers_are_merged_and_metadata_dropped(csc_config_dir: Path) -> None:
@@ -66,10 +61,7 @@ def test_wrong_files_are_refused_with_the_usual_texts(
 
 
 def test_files_can_be_taken_from_a_commit(csc_config_dir: Path) -> None:
-    git(csc_config_dir, "init", "-q")
-    git(csc_config_dir, "add", ".")
-    git(csc_config_dir, "commit", "-q", "-m", "first")
-    commit = git(csc_config_dir, "rev-parse", "HEAD")
+    commit = commit_all(csc_config_dir)
     (csc_config_dir / "over.yaml").write_text("int0: 99\n")
     assert read(csc_config_dir, "_init.yaml", "over.yaml")["int0"] == 99
     assert read(csc_config_dir, "_init.yaml", "over.yaml", git_hash=commit)["int0"] == 5
@@ -140,9 +132,7 @@ async def test_the_offer_follows_the_directory(csc_config_dir: Path) -> None:
     assert offer.version == ""
     assert offer.overrides[0] == "bad_name.yaml"
     assert not any(name.startswith("_") for name in offer.overrides)
-    git(csc_config_dir, "init", "-q", "-b", "main")
-    git(csc_config_dir, "add", ".")
-    git(csc_config_dir, "commit", "-q", "-m", "first")
+    _ = commit_all(csc_config_dir)
     (csc_config_dir / "new.yaml").write_text("int0: 3\n")
     offer = await directory.read()
     assert "new.yaml" in offer.overrides
