@@ -30,6 +30,7 @@ pytestmark = pytest.mark.asyncio
 P = ExecutionPhase
 
 PUBLIC = {"/", "/availability", "/capabilities", "/docs", "/openapi.json"}
+PUBLIC |= {"/{payload}/availability", "/{payload}/capabilities"}
 NOTHING_OF_JOBS = {"/docs/oauth2-redirect", "/redoc"}
 LISTS = {"/jobs", "/{payload}/async", "/api/v1/job"}
 ABOUT_ALL = {"/metrics"}

@@ -47,15 +47,12 @@ async def test_what_dali_took_out_or_leaves_to_services_is_accepted_and_is_no_pa
     assert [(one.name, one.value) for one in job.parameters] == [("text", "x")]
 
 
-@pytest.mark.parametrize(("refusal", "is_transient"), [(ExecutorError("no such partition"), False)])
-async def test_an_error_tells_whether_it_may_pass_and_keeps_the_promise_of_a_detail(
-    fake: FakeService, refusal: ExecutorError, is_transient: bool
-) -> None:
-    fake.cluster.refuse_next(refusal)
+async def test_an_error_tells_that_it_lasts_and_keeps_the_promise_of_a_detail(fake: FakeService) -> None:
+    fake.cluster.refuse_next(ExecutorError("no such partition"))
     path = await fake.calls.create("work", PHASE="RUN")
     job = await fake.calls.end(path)
     assert job.error is not None
-    assert (job.phase, job.error.is_transient) == (P.ERROR, is_transient)
+    assert (job.phase, job.error.is_transient) == (P.ERROR, False)
     # There is one always: DALI asks for it, whatever hasDetail says.
     assert (await fake.calls.text(f"{path}/error")).startswith("Error: ")
 
@@ -107,6 +104,16 @@ async def test_a_service_without_database_says_that_it_is_not_available(
     assert document_problems(answer.content) == []
     assert b"available>false<" in answer.content
     assert b"the disk is gone" in answer.content
+
+
+async def test_a_payload_is_a_service_with_its_documents_beside_its_lists(fake: FakeService) -> None:
+    for name in ("availability", "capabilities"):
+        answer = await fake.calls.http.get(f"/work/{name}")
+        assert answer.status_code == 200
+        assert document_problems(answer.content) == []
+        assert (await fake.calls.http.get(f"/nothing/{name}")).status_code == 404
+    assert b"http://uws.example/work/async" in answer.content
+    assert b"single" not in answer.content
 
 
 async def test_pages_for_people_lead_to_what_is_there_and_load_nothing_from_elsewhere(

@@ -43,6 +43,13 @@ def test_capabilities_name_every_job_list_and_themselves() -> None:
     assert root.findtext("capability/description") == NASTY
 
 
+def test_those_of_a_payload_are_beside_its_lists() -> None:
+    document = capabilities_to_xml(ROOT, DEFINITIONS[:1], base_url=f"{ROOT}/one")
+    assert capabilities_problems(document) == []
+    urls = [url.text for url in etree.fromstring(document).iter("accessURL")]
+    assert urls == [f"{ROOT}/one/{name}" for name in ("capabilities", "availability", "async", "sync")]
+
+
 def test_capabilities_are_valid() -> None:
     assert capabilities_problems(capabilities_to_xml(ROOT, DEFINITIONS)) == []
     assert capabilities_problems(capabilities_to_xml(ROOT, [])) == []

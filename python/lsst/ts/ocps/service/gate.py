@@ -1,5 +1,6 @@
 """Nothing is asked of the service without its passing here: who asks, how often, and from which web site."""
 
+import re
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
@@ -21,6 +22,9 @@ __all__ = ["Gate", "GateMiddleware", "caller_of", "tell_error"]
 
 _PUBLIC = frozenset({"/", "/availability", "/capabilities", "/docs", "/openapi.json"})
 """What VOSI wants to be readable by everybody, and what tells no more than that."""
+
+_PUBLIC_OF_PAYLOAD = re.compile("/[^/]+/(availability|capabilities)")
+"""The same of each payload."""
 
 _OPERATOR = frozenset({"/metrics"})
 """What tells of the jobs of everybody."""
@@ -73,7 +77,8 @@ class Gate:
         """
         self._refuse_other_sites(method, path, headers)
         # Where everybody may read, credentials are not looked at: nobody finds out there which are right.
-        is_public = path in _PUBLIC and method in _READING
+        may_be_public = path in _PUBLIC or _PUBLIC_OF_PAYLOAD.fullmatch(path)
+        is_public = bool(may_be_public) and method in _READING
         caller = NOBODY if is_public else self._identify(headers, peer)
         if path in _OPERATOR and not caller.sees_all:
             raise AuthorizationError(f"{path} is for operators")

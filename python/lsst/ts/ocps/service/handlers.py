@@ -86,6 +86,22 @@ async def read_capabilities(request: Request) -> Response:
     return xml_response(capabilities_to_xml(_root_url(request), context_of(request).jobs.definitions))
 
 
+# A payload is a service of its own to those who know DALI: they look for these beside its lists.
+
+
+@router.get("/{payload}/availability", summary="VOSI availability, beside the lists of a payload")
+async def read_payload_availability(request: Request, payload: str) -> Response:
+    context_of(request).jobs.definition(payload)
+    return await read_availability(request)
+
+
+@router.get("/{payload}/capabilities", summary="VOSI capabilities of a payload")
+async def read_payload_capabilities(request: Request, payload: str) -> Response:
+    definition = context_of(request).jobs.definition(payload)
+    root = _root_url(request)
+    return xml_response(capabilities_to_xml(root, [definition], base_url=f"{root}/{definition.name}"))
+
+
 @router.get("/docs", summary="The interface, for people")
 async def read_api(request: Request) -> Response:
     page = api_to_html(request.app.openapi(), _root_url(request))

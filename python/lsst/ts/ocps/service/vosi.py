@@ -34,7 +34,9 @@ def availability_to_xml(*, available: bool, up_since: datetime, note: str = "") 
     ).encode()
 
 
-def capabilities_to_xml(root_url: str, definitions: Iterable[PayloadDefinition]) -> bytes:
+def capabilities_to_xml(
+    root_url: str, definitions: Iterable[PayloadDefinition], *, base_url: str | None = None
+) -> bytes:
     """The capabilities document (VOSI 1.1 section 3): itself, availability, and two for each payload.
 
     One is its UWS job list, the other its synchronous resource, for which no standard has an identifier.
@@ -45,10 +47,13 @@ def capabilities_to_xml(root_url: str, definitions: Iterable[PayloadDefinition])
         Root URL of the service as the client sees it, without trailing slash.
     definitions
         The payloads.
+    base_url
+        What the document itself is below; None: the root URL.
     """
+    base_url = base_url or root_url
     capabilities = [
-        _capability("ivo://ivoa.net/std/VOSI#capabilities", f"{root_url}/capabilities", "full"),
-        _capability("ivo://ivoa.net/std/VOSI#availability", f"{root_url}/availability", "full"),
+        _capability("ivo://ivoa.net/std/VOSI#capabilities", f"{base_url}/capabilities", "full"),
+        _capability("ivo://ivoa.net/std/VOSI#availability", f"{base_url}/availability", "full"),
     ]
     for definition in definitions:
         url = f"{root_url}/{definition.name}/async"
