@@ -201,9 +201,11 @@ class Store:
         if room.is_limited:
             values = [sa.literal(value, jobs.c[name].type) for name, value in row.items()]
             statement = _ADD.from_select(list(row), sa.select(*values).where(*room.conditions))
-            if not await self._database.write(
-                lambda connection: connection.execute(statement).rowcount, alone=room.alone
-            ):
+            added = await self._database.write(
+                lambda connection: connection.execute(statement.returning(jobs.c.job_id)).first(),
+                alone=room.alone,
+            )
+            if added is None:
                 return False
         else:
             await self._database.write(lambda connection: connection.execute(_ADD, row))

@@ -1,0 +1,162 @@
+"""How much an owner may have and do: counted right when many ask at once, and told with its reason."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lsst.ts.ocps.client.answers import Answer, error_for_status
+from lsst.ts.ocps.client.errors import BackendError, BackendUnavailableError, RequestRefusedError
+from lsst.ts.ocps.service.schema import StoredResult, now
+from lsst.ts.ocps.service.store import Outcome
+from lsst.ts.ocps.uws.phases import ExecutionPhase
+from support.owners import Owners, calls_from, fake_with_owners
+from support.service_calls import Calls
+from support.service_process import id_of
+
+pytestmark = pytest.mark.asyncio
+P = ExecutionPhase
+
+
+def meaning(answer: httpx.Response) -> type[BackendError] | None:
+    """What the client of this project makes of an answer."""
+    told = Answer("POST", str(answer.url), answer.status_code, answer.headers, answer.content)
+    return error_for_status(told, reading=False)
+
+
+async def run(calls: Calls, path: str) -> httpx.Response:
+    return await calls.post(f"{path}/phase", PHASE="RUN")
+
+
+async def end_with(owners: Owners, path: str, size: int) -> None:
+    """Let a job end, and leave results of some size."""
+    job_id = id_of(path)
+    owners.fake.cluster.finish(job_id, 0)
+    await owners.operator.end(path)
+    files = (StoredResult("a", "a", size, "text/plain"),)
+    await owners.fake.context.store.record_end(job_id, Outcome(now(), 0, files))
+
+
+async def test_no_more_than_so_many_jobs_are_pending(
+    tmp_path: Path, service_database: dict[str, str]
+) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_pending": 3}, **service_database) as owners:
+        answers = await asyncio.gather(*(owners.alice.post("/work/async") for _ in range(12)))
+        assert Counter(answer.status_code for answer in answers) == {303: 3, 429: 9}
+        assert len(await owners.alice.jobs("work")) == 3
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.text == (
+            "ServiceUnavailable: you have 3 PENDING jobs, and 3 are allowed: run or destroy some\n"
+        )
+        assert int(refused.headers["Retry-After"]) > 0
+        assert meaning(refused) is BackendUnavailableError
+        # Others have room of their own, and what is destroyed or run makes room.
+        await owners.bob.create("work")
+        first, second, _ = [ref.job_id for ref in await owners.alice.jobs("work")]
+        assert (await owners.alice.http.delete(f"/work/async/{first}")).status_code == 303
+        await owners.alice.create("work")
+        assert (await run(owners.alice, f"/work/async/{second}")).status_code == 303
+        await owners.alice.create("work")
+        assert (await owners.alice.post("/work/async")).status_code == 429
+
+
+async def test_no_more_than_so_many_jobs_are_active(tmp_path: Path, service_database: dict[str, str]) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_active": 2}, **service_database) as owners:
+        paths = [await owners.alice.create("work") for _ in range(8)]
+        answers = await asyncio.gather(*(run(owners.alice, path) for path in paths))
+        assert Counter(answer.status_code for answer in answers) == {303: 2, 429: 6}
+        assert len(await owners.alice.jobs("work", {"PHASE": "PENDING"})) == 6
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert "2 of your jobs have not ended, and 2 are allowed" in refused.text
+        assert meaning(refused) is BackendUnavailableError
+        for creation in (
+            owners.alice.post("/work/async", PHASE="RUN"),
+            owners.alice.post("/work/sync"),
+            owners.alice.http.put("/api/v1/job", json={"command": "work"}),
+        ):
+            assert (await creation).status_code == 429
+        await owners.bob.create("work", PHASE="RUN")
+        # The end of one makes room for one.
+        active = [path for path in paths if (await owners.alice.job(path)).phase is not P.PENDING]
+        await owners.alice.executing(active[0])
+        owners.fake.cluster.finish(id_of(active[0]), 0)
+        await owners.alice.end(active[0])
+        waiting = [path for path in paths if path not in active]
+        assert [(await run(owners.alice, path)).status_code for path in waiting[:2]] == [303, 429]
+
+
+async def test_a_second_run_is_refused_for_its_own_reason(tmp_path: Path) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_active": 1}) as owners:
+        path = await owners.alice.create("work", PHASE="RUN")
+        answer = await run(owners.alice, path)
+        assert (answer.status_code, answer.text.startswith("UsageError: PHASE=RUN")) == (403, True)
+
+
+async def test_whoever_keeps_too_much_has_to_destroy_something(tmp_path: Path) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_stored": "1KiB"}) as owners:
+        pending = await owners.alice.create("work")
+        paths = [await owners.alice.create("work", PHASE="RUN") for _ in range(2)]
+        for path in paths:
+            await owners.alice.executing(path)
+        await end_with(owners, paths[0], 600)
+        third = await owners.alice.create("work")
+        await end_with(owners, paths[1], 424)
+        refused = [await owners.alice.post("/work/async"), await run(owners.alice, pending)]
+        for answer in refused:
+            assert answer.status_code == 403
+            assert answer.text.startswith("Error: the results of your jobs have 1024 bytes, and 1024 are")
+            assert meaning(answer) is RequestRefusedError
+        await owners.bob.create("work")
+        await owners.alice.http.delete(paths[1])
+        assert (await run(owners.alice, third)).status_code == 303
+
+
+async def test_archived_jobs_keep_nothing(tmp_path: Path) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_stored": 10}) as owners:
+        path = await owners.alice.create("work", PHASE="RUN")
+        await owners.alice.executing(path)
+        await end_with(owners, path, 10)
+        assert (await owners.alice.post("/work/async")).status_code == 403
+        until = now().replace(year=2199)
+        assert await owners.fake.context.store.archive(id_of(path), P.COMPLETED, until=until)
+        await owners.alice.create("work")
+
+
+async def test_owners_may_have_limits_of_their_own(tmp_path: Path) -> None:
+    limits = {"max_pending": 1, "owners": {"bob": {"max_pending": 2}, "night": {"max_pending": None}}}
+    async with fake_with_owners(tmp_path, limits=limits) as owners:
+        for calls, expected in (
+            (owners.alice, [303, 429, 429]),
+            (owners.bob, [303, 303, 429]),
+            (owners.operator, [303, 303, 303]),
+        ):
+            assert [(await calls.post("/work/async")).status_code for _ in range(3)] == expected
+
+
+async def test_whoever_asks_too_often_is_told_when_to_ask_again(tmp_path: Path) -> None:
+    limits = {"requests_per_second": 0.01, "request_burst": 3}
+    async with fake_with_owners(tmp_path, limits=limits) as owners:
+        answers = [await owners.alice.http.get("/jobs") for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert 90 < int(answers[3].headers["Retry-After"]) <= 100
+        assert meaning(answers[3]) is BackendUnavailableError
+        assert (await owners.bob.http.get("/jobs")).status_code == 200
+        # Whoever has no name is counted by address.
+        statuses = [(await owners.stranger.http.get("/availability")).status_code for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        async with calls_from(owners.fake, address="192.0.2.9") as elsewhere:
+            assert (await elsewhere.http.get("/availability")).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"text=" + b"x" * 2000, b"a=&" * 700], ids=["long", "many"])
+async def test_requests_have_a_largest_size(tmp_path: Path, body: bytes) -> None:
+    async with fake_with_owners(tmp_path, max_request="1KiB") as owners:
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        for method, path in (("POST", "/work/async"), ("PUT", "/api/v1/job"), ("POST", "/work/sync")):
+            answer = await owners.alice.http.request(method, path, content=body, headers=form)
+            assert answer.status_code == 413
+            assert answer.text.startswith("UsageError: the body has more than 1024 bytes")
+            assert meaning(answer) is RequestRefusedError
+        assert await owners.alice.jobs("work") == ()
