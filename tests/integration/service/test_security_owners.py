@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -23,6 +22,7 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.backend_contract import finished
 from support.owners import Owners, fake_with_owners, write_tokens
 from support.processes import end_commands
+from support.routes import routes_of
 from support.service_calls import Calls
 from support.service_process import PAYLOADS, id_of, make_config
 
@@ -55,17 +55,7 @@ async def ended(owners: Owners, calls: Calls) -> str:
 
 
 def routes(owners: Owners) -> Iterator[tuple[str, str]]:
-    """Method and path of everything that the service answers."""
-    left: list[Any] = list(create_app(owners.fake.config, owners.fake.context).routes)
-    while left:
-        route = left.pop(0)
-        # Included routers are kept whole.
-        if (inner := getattr(route, "original_router", None)) is not None:
-            left += inner.routes
-            continue
-        # A kind of route that this does not know must not be passed over.
-        for method in sorted(route.methods):
-            yield method, route.path
+    return routes_of(create_app(owners.fake.config, owners.fake.context))
 
 
 def fill(path: str, job_id: str) -> str:

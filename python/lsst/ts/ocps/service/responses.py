@@ -104,7 +104,6 @@ class FileResponse(Response):
         elif choice.status == 416:
             self.headers["Content-Range"] = f"bytes */{version.size}"
         # Results come from programs; a browser must not run them with the rights of this site.
-        self.headers["X-Content-Type-Options"] = "nosniff"
         self.headers["Content-Security-Policy"] = "sandbox"
 
     @override
