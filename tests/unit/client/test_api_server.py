@@ -251,6 +251,8 @@ async def test_a_bad_answer_to_a_reading_says_what_was_answered(
 
 async def test_an_unknown_phase_is_no_end(bench: ApiServerBench) -> None:
     created = await bench.create(duration=30)
+    # Later, the server changes the phase no more.
+    await reached(bench.backend, created.url, P.EXECUTING)
     bench.server.jobs[created.job.job_id].phase = "weird"
     job = await bench.backend.read(created.url)
     assert (job.phase, job.phase_text) == (P.UNKNOWN, "weird")

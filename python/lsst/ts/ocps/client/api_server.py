@@ -6,23 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
-import httpx
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.uws.jobs import Job, JobRef
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase, parse_phase
 
 from .answers import Answer, error_for_status, show_url
-from .base import Backend, BackendInfo, CreatedJob, Submission
-from .credentials import Credentials
+from .base import BackendInfo, CreatedJob, Submission
 from .errors import BackendError, BackendFailedError, JobNotFoundError, RequestRefusedError
+from .http_backend import Connection, HttpBackend
 from .json_jobs import JOB_ID, JsonJobError, parse_job, parse_job_list, parse_json, parse_results
 from .settings import ApiServerSettings
 from .shell_environment import build_environment, escape_yaml, find_problems
 from .streaming import Receiver, Sink
-from .tls import Tls
-from .transport import HttpTransport
 
 __all__ = ["ApiServerBackend"]
 
@@ -38,7 +35,7 @@ _SMALL = 64 * 1024
 """Larger answers are parsed in a thread (byte)."""
 
 
-class ApiServerBackend(Backend):
+class ApiServerBackend(HttpBackend[ApiServerSettings]):
     """A server of the JSON dialect.
 
     Parameters
@@ -47,12 +44,8 @@ class ApiServerBackend(Backend):
         Name of the back end in the configuration.
     settings
         Its settings.
-    credentials
-        Who we are; None: nobody.
-    tls
-        Whom to believe and who we are on encrypted connections; None: the usual.
-    http
-        What carries the requests instead of the network (an ASGI application, recorded answers).
+    connection
+        Who we are, and what carries the requests (see `Connection`).
 
     Notes
     -----
@@ -64,29 +57,10 @@ class ApiServerBackend(Backend):
     kind: ClassVar[str] = "api_server"
     creates_pending: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        name: str,
-        settings: ApiServerSettings,
-        *,
-        credentials: Credentials | None = None,
-        tls: Tls | None = None,
-        http: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(name)
-        self._settings = settings
+    def __init__(self, name: str, settings: ApiServerSettings, **connection: Unpack[Connection]) -> None:
+        super().__init__(name, settings, connection)
         self._jobs_url = f"{settings.url}/job"
         self._waiting = 0
-        self._http = HttpTransport(
-            name,
-            root=settings.url,
-            credentials=credentials or Credentials(),
-            connect_timeout=settings.connect_timeout,
-            max_connections=settings.max_connections,
-            max_document=settings.max_document,
-            tls=tls,
-            http=http,
-        )
 
     @property
     @override
@@ -212,13 +186,6 @@ class ApiServerBackend(Backend):
             answer, lambda value: parse_job_list(value, self._settings.url), missing=RequestRefusedError
         )
         return BackendInfo(version="")
-
-    @override
-    async def aclose(self) -> None:
-        await self._http.aclose()
-
-    def _deadline(self, operation: str) -> Deadline:
-        return Deadline(operation, self._settings.call_timeout)
 
     def _body(self, submission: Submission) -> dict[str, Any]:
         """What is sent to create a job.

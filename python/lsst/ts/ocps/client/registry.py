@@ -7,6 +7,7 @@ from typing import Any
 from .api_server import ApiServerBackend
 from .base import Backend
 from .credentials import Credentials, read_secret
+from .http_backend import Connection
 from .rapid_analysis import RapidAnalysisBackend
 from .settings import (
     AnyBackendSettings,
@@ -22,19 +23,18 @@ from .uws import UwsBackend
 __all__ = ["FACTORIES", "open_backend"]
 
 
-async def _resolve(name: str, settings: HttpSettings) -> tuple[Credentials, Tls | None]:
+async def _resolve(name: str, settings: HttpSettings) -> Connection:
     credentials = await Credentials.resolve(name, settings.credentials)
-    return credentials, None if settings.tls is None else await Tls.resolve(name, settings.tls)
+    tls = None if settings.tls is None else await Tls.resolve(name, settings.tls)
+    return Connection(credentials=credentials, tls=tls)
 
 
 async def _open_uws(name: str, settings: UwsSettings) -> Backend:
-    credentials, tls = await _resolve(name, settings)
-    return UwsBackend(name, settings, credentials=credentials, tls=tls)
+    return UwsBackend(name, settings, **await _resolve(name, settings))
 
 
 async def _open_api_server(name: str, settings: ApiServerSettings) -> Backend:
-    credentials, tls = await _resolve(name, settings)
-    return ApiServerBackend(name, settings, credentials=credentials, tls=tls)
+    return ApiServerBackend(name, settings, **await _resolve(name, settings))
 
 
 async def _open_rapid_analysis(name: str, settings: RapidAnalysisSettings) -> Backend:

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
-import httpx
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.uws.codec import parse_job, parse_job_list
@@ -19,8 +18,7 @@ from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 from lsst.ts.ocps.uws.times import format_time, parse_time
 
 from .answers import Answer, error_for_status, error_text, show_url
-from .base import Backend, BackendInfo, CreatedJob, Submission
-from .credentials import Credentials
+from .base import BackendInfo, CreatedJob, Submission
 from .errors import (
     BackendError,
     BackendFailedError,
@@ -28,11 +26,10 @@ from .errors import (
     JobNotFoundError,
     RequestRefusedError,
 )
+from .http_backend import Connection, HttpBackend
 from .reading import DocumentReader
 from .settings import UwsSettings
 from .streaming import Receiver, Sink
-from .tls import Tls
-from .transport import HttpTransport
 from .vosi import probe
 from .waiting import WaitMeter
 
@@ -42,7 +39,7 @@ _HTTP = ("http://", "https://")
 _MAX_ERROR_DETAIL = 64 * 1024
 
 
-class UwsBackend(Backend):
+class UwsBackend(HttpBackend[UwsSettings]):
     """A UWS service.
 
     Parameters
@@ -51,41 +48,18 @@ class UwsBackend(Backend):
         Name of the back end in the configuration.
     settings
         Its settings.
-    credentials
-        Who we are; None: nobody.
-    tls
-        Whom to believe and who we are on encrypted connections; None: the usual.
-    http
-        What carries the requests instead of the network (an ASGI application, recorded answers).
+    connection
+        Who we are, and what carries the requests (see `Connection`).
     """
 
     kind: ClassVar[str] = "uws"
     creates_pending: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        name: str,
-        settings: UwsSettings,
-        *,
-        credentials: Credentials | None = None,
-        tls: Tls | None = None,
-        http: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(name)
-        self._settings = settings
+    def __init__(self, name: str, settings: UwsSettings, **connection: Unpack[Connection]) -> None:
+        super().__init__(name, settings, connection)
         self._log = logging.getLogger(f"{__name__}.{name}")
         self._meter = WaitMeter()
         self._version: str | None = None
-        self._http = HttpTransport(
-            name,
-            root=settings.url,
-            credentials=credentials or Credentials(),
-            connect_timeout=settings.connect_timeout,
-            max_connections=settings.max_connections,
-            max_document=settings.max_document,
-            tls=tls,
-            http=http,
-        )
         self._documents = DocumentReader(self._http)
 
     @property
@@ -244,13 +218,6 @@ class UwsBackend(Backend):
         info = await probe(self._http, self._settings.url, self._deadline("probing"), version=self._version)
         self._version = info.version
         return info
-
-    @override
-    async def aclose(self) -> None:
-        await self._http.aclose()
-
-    def _deadline(self, operation: str) -> Deadline:
-        return Deadline(operation, self._settings.call_timeout)
 
     def _list_url(self, payload: str) -> str:
         path = self._settings.job_list.replace("{payload}", quote(payload, safe=""))
