@@ -7,13 +7,13 @@ from typing import Any
 from typing_extensions import override
 
 from lsst.ts.ocps.client.api_server import ApiServerBackend
-from lsst.ts.ocps.client.base import ShellJob, Submission
+from lsst.ts.ocps.client.base import ShellJob
 from lsst.ts.ocps.client.settings import ApiServerSettings
 
 from .api_server_double import ApiServerDouble
-from .backend_contract import VALUE, BackendBench, run_id
+from .backend_contract import VALUE, BackendBench, Pairs, Wish
 
-__all__ = ["COMMAND", "ApiServerBench", "api_server_bench"]
+__all__ = ["COMMAND", "ApiServerBench", "DialectBench", "api_server_bench"]
 
 COMMAND = "cd $JOB_SOURCE_DIR && bash bin/pipetask.sh"
 """As deployed."""
@@ -23,9 +23,19 @@ SHELL = ShellJob(
 )
 
 
-class ApiServerBench(BackendBench):
-    """A back end and the server that it speaks to; values are escaped unless a test says otherwise."""
+class DialectBench(BackendBench):
+    """A back end and the server that it speaks to; values are escaped unless a test says otherwise.
 
+    Parameters
+    ----------
+    base
+        The URL that is the ``url`` of the back end.
+    settings
+        Its other settings.
+    """
+
+    shell = SHELL
+    refuses_by_run_id = True
     keeps_aborted = False
     tells_errors = False
     takes_limits = False
@@ -33,9 +43,8 @@ class ApiServerBench(BackendBench):
     version = ""
     list_text = True
 
-    def __init__(self, server: ApiServerDouble, **settings: Any) -> None:
-        self.server = server
-        given = {"url": server.base, "escape": "yaml", "poll_interval": 0.05}
+    def __init__(self, base: str, **settings: Any) -> None:
+        given = {"url": base, "escape": "yaml", "poll_interval": 0.05}
         self.settings = ApiServerSettings.model_validate(given | settings)
         self.backend: ApiServerBackend = self.open_another()
 
@@ -44,25 +53,18 @@ class ApiServerBench(BackendBench):
         return ApiServerBackend("json-server", self.settings)
 
     @override
-    def submission(
-        self,
-        *,
-        duration: float = 0.0,
-        fail: str = "",
-        refuse: bool = False,
-        extra: tuple[tuple[str, str], ...] = (),
-        execution_duration: int | None = None,
-    ) -> Submission:
+    def parameters(self, wish: Wish) -> Pairs:
         # VALUE has quotes in it.
         value = VALUE if self.settings.escape == "yaml" else "42"
-        pairs = (("duration", str(duration)), ("fail", fail), ("value", value), *extra)
-        return Submission(
-            payload="sleep",
-            run_id="-no good-" if refuse else run_id(),
-            parameters=pairs,
-            execution_duration=execution_duration,
-            shell=SHELL,
-        )
+        return ("duration", str(wish.duration)), ("fail", wish.fail), ("value", value)
+
+
+class ApiServerBench(DialectBench):
+    """The same with the double of the server."""
+
+    def __init__(self, server: ApiServerDouble, **settings: Any) -> None:
+        self.server = server
+        super().__init__(server.base, **settings)
 
 
 @asynccontextmanager

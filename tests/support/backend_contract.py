@@ -7,16 +7,27 @@ import asyncio
 import json
 import time
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from lsst.ts.ocps.client.base import Backend, CreatedJob, Submission
+from lsst.ts.ocps.client.base import Backend, CreatedJob, ShellJob, Submission
 from lsst.ts.ocps.client.errors import BackendUnavailableError, JobNotFoundError, RequestRefusedError
 from lsst.ts.ocps.uws.jobs import Job
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 from lsst.ts.ocps.uws.run_id import new_run_id
 
-__all__ = ["VALUE", "BackendBench", "BackendContract", "finished", "reached", "run_id"]
+__all__ = [
+    "VALUE",
+    "BackendBench",
+    "BackendContract",
+    "Pairs",
+    "Wish",
+    "finished",
+    "reached",
+    "run_id",
+]
 
 P = ExecutionPhase
 LONG = 30.0
@@ -26,10 +37,40 @@ VALUE = json.dumps({"answer": 42, "text": "é <&>"})
 """Content of the result ``result.json`` of a job that succeeds."""
 
 
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a job shall do."""
+
+    duration: float = 0.0
+    """How long it takes (s); then it succeeds."""
+
+    fail: str = ""
+    """It fails instead, with this message."""
+
+    refuse: bool = False
+    """The service must refuse it."""
+
+    progress: str = ""
+    """What it says of its progress, where the kind of back end is told any."""
+
+    extra: Pairs = ()
+    """Further parameters, called ``text``."""
+
+    execution_duration: int | None = None
+
+
 class BackendBench(ABC):
     """A back end, jobs for it, and what its kind cannot do."""
 
     backend: Backend
+    payload = "sleep"
+    shell: ShellJob | None = None
+
+    refuses_by_run_id = False
+    """Whether a job is refused because of its run_id, and not of its parameters."""
 
     keeps_aborted = True
     """Whether an aborted job can still be read."""
@@ -53,29 +94,24 @@ class BackendBench(ABC):
         """A second back end that speaks to the same service; the caller closes it."""
 
     @abstractmethod
-    def submission(
-        self,
-        *,
-        duration: float = 0.0,
-        fail: str = "",
-        refuse: bool = False,
-        extra: tuple[tuple[str, str], ...] = (),
-        execution_duration: int | None = None,
-    ) -> Submission:
-        """A job that takes ``duration`` (s) and then succeeds, or fails with a message.
+    def parameters(self, wish: Wish) -> Pairs:
+        """The parameters of a job that does what is wished for."""
 
-        Parameters
-        ----------
-        refuse
-            Whether the service must refuse it.
-        extra
-            Further parameters; the names ``text`` (repeatable) may be used.
-        """
+    def submission(self, **options: Any) -> Submission:
+        """A job that does what the fields of a `Wish` say."""
+        wish = Wish(**options)
+        return Submission(
+            payload=self.payload,
+            run_id="-no good-" if wish.refuse and self.refuses_by_run_id else run_id(),
+            parameters=(*self.parameters(wish), *wish.extra),
+            execution_duration=wish.execution_duration,
+            shell=self.shell,
+        )
 
-    async def create(self, **options: object) -> CreatedJob:
-        return await self.backend.create(self.submission(**options))  # type: ignore[arg-type]
+    async def create(self, **options: Any) -> CreatedJob:
+        return await self.backend.create(self.submission(**options))
 
-    async def run(self, **options: object) -> CreatedJob:
+    async def run(self, **options: Any) -> CreatedJob:
         created = await self.create(**options)
         if self.backend.creates_pending:
             await self.backend.start(created.url)

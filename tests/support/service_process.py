@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ __all__ = [
     "fake_service",
     "id_of",
     "make_config",
+    "shared_service",
     "write_payload",
 ]
 
@@ -299,6 +300,20 @@ class ServiceProcess:
                 self.url = json.loads(line)["url"]
                 return True
         return False
+
+
+@contextmanager
+def shared_service(
+    folders: pytest.TempPathFactory, payloads: dict[str, dict[str, Any]]
+) -> Iterator[ServiceProcess]:
+    """A service as a process of its own, for a whole module."""
+    folder = folders.mktemp("service")
+    process = ServiceProcess(make_config(folder, payloads), folder / "service.log")
+    try:
+        asyncio.run(process.start())
+        yield process
+    finally:
+        process.close()
 
 
 @pytest_asyncio.fixture

@@ -6,11 +6,10 @@ from typing import Any
 
 from typing_extensions import override
 
-from lsst.ts.ocps.client.base import Submission
 from lsst.ts.ocps.client.settings import UwsSettings
 from lsst.ts.ocps.client.uws import UwsBackend
 
-from .backend_contract import VALUE, BackendBench, run_id
+from .backend_contract import VALUE, BackendBench, Pairs, Wish
 from .uws_server import UwsServer
 
 __all__ = ["ServerBench", "server_bench"]
@@ -29,21 +28,9 @@ class ServerBench(BackendBench):
         return UwsBackend("test-server", self.settings)
 
     @override
-    def submission(
-        self,
-        *,
-        duration: float = 0.0,
-        fail: str = "",
-        refuse: bool = False,
-        extra: tuple[tuple[str, str], ...] = (),
-        execution_duration: int | None = None,
-    ) -> Submission:
-        pairs = (("duration", str(duration)), ("fail", fail), ("value", VALUE), *extra)
-        if refuse:
-            pairs = (*pairs, ("refuse", "1"))
-        return Submission(
-            payload="sleep", run_id=run_id(), parameters=pairs, execution_duration=execution_duration
-        )
+    def parameters(self, wish: Wish) -> Pairs:
+        pairs = (("duration", str(wish.duration)), ("fail", wish.fail), ("value", VALUE))
+        return (*pairs, ("refuse", "1")) if wish.refuse else pairs
 
 
 @asynccontextmanager

@@ -17,8 +17,17 @@ from lsst.ts.ocps.client.uws import UwsBackend
 from lsst.ts.ocps.uws.codec import parse_progress
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from lsst.ts.ocps.uws.progress import Progress
-from support.backend_contract import VALUE, BackendBench, BackendContract, finished, reached, run_id
-from support.service_process import ServiceProcess, make_config
+from support.backend_contract import (
+    VALUE,
+    BackendBench,
+    BackendContract,
+    Pairs,
+    Wish,
+    finished,
+    reached,
+    run_id,
+)
+from support.service_process import ServiceProcess, make_config, shared_service
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("real_service")]
 
@@ -66,6 +75,8 @@ PAYLOAD = {
 class ServiceBench(BackendBench):
     """A back end, and the service that it speaks to."""
 
+    payload = "contract"
+
     def __init__(self, url: str) -> None:
         self.url = url
         self.backend: UwsBackend = self.open_another()
@@ -75,32 +86,15 @@ class ServiceBench(BackendBench):
         return UwsBackend("real", UwsSettings(url=self.url))
 
     @override
-    def submission(
-        self,
-        *,
-        duration: float = 0.0,
-        fail: str = "",
-        refuse: bool = False,
-        extra: tuple[tuple[str, str], ...] = (),
-        execution_duration: int | None = None,
-        progress: str = "",
-    ) -> Submission:
-        given = json.dumps({"duration": duration, "fail": fail, "value": VALUE, "progress": progress})
-        pairs = (("given", "no JSON" if refuse else given), *extra)
-        return Submission(
-            payload="contract", run_id=run_id(), parameters=pairs, execution_duration=execution_duration
-        )
+    def parameters(self, wish: Wish) -> Pairs:
+        given = {"duration": wish.duration, "fail": wish.fail, "value": VALUE, "progress": wish.progress}
+        return (("given", "no JSON" if wish.refuse else json.dumps(given)),)
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    folder: Path = tmp_path_factory.mktemp("service")
-    process = ServiceProcess(make_config(folder, {"contract": PAYLOAD}), folder / "service.log")
-    try:
-        asyncio.run(process.start())
+    with shared_service(tmp_path_factory, {"contract": PAYLOAD}) as process:
         yield process
-    finally:
-        process.close()
 
 
 @pytest_asyncio.fixture

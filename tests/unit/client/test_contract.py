@@ -11,7 +11,7 @@ from lsst.ts.ocps.client.simulation import SimulatedService, SimulationBackend
 from lsst.ts.ocps.client.testing import FakeBackend, FakeService, Script
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.api_server_bench import ApiServerBench, api_server_bench
-from support.backend_contract import VALUE, BackendBench, BackendContract, run_id
+from support.backend_contract import VALUE, BackendBench, BackendContract, Pairs, Wish
 from support.uws_bench import ServerBench, server_bench
 
 pytestmark = pytest.mark.asyncio
@@ -29,19 +29,9 @@ class FakeBench(BackendBench):
         return FakeBackend("fake", self.service)
 
     @override
-    def submission(
-        self,
-        *,
-        duration: float = 0.0,
-        fail: str = "",
-        refuse: bool = False,
-        extra: tuple[tuple[str, str], ...] = (),
-        execution_duration: int | None = None,
-    ) -> Submission:
-        pairs = (("duration", str(duration)), ("fail", fail), ("refuse", "1" if refuse else ""), *extra)
-        return Submission(
-            payload="sleep", run_id=run_id(), parameters=pairs, execution_duration=execution_duration
-        )
+    def parameters(self, wish: Wish) -> Pairs:
+        refuse = "1" if wish.refuse else ""
+        return ("duration", str(wish.duration)), ("fail", wish.fail), ("refuse", refuse)
 
     @staticmethod
     def _script(submission: Submission) -> Script:
@@ -80,23 +70,9 @@ class SimulationBench(BackendBench):
         return SimulationBackend("simulated", self.service)
 
     @override
-    def submission(
-        self,
-        *,
-        duration: float = 0.0,
-        fail: str = "",
-        refuse: bool = False,
-        extra: tuple[tuple[str, str], ...] = (),
-        execution_duration: int | None = None,
-    ) -> Submission:
-        self.service.duration = duration
-        pipeline = "other.yaml" if refuse else "false.yaml" if fail else "true.yaml"
-        return Submission(
-            payload="sleep",
-            run_id=run_id(),
-            parameters=(("pipeline", pipeline), *extra),
-            execution_duration=execution_duration,
-        )
+    def parameters(self, wish: Wish) -> Pairs:
+        self.service.duration = wish.duration
+        return (("pipeline", "other.yaml" if wish.refuse else "false.yaml" if wish.fail else "true.yaml"),)
 
 
 class TestSimulationBackend(BackendContract):
