@@ -1,6 +1,6 @@
 """A private PostgreSQL cluster for the system tests, and the databases that the service is tested on.
 
-A test that asks for `service_database` runs once for each kind in `DATABASE_KINDS`; one that asks for
+A test that asks for `each_database` runs once for each kind in `DATABASE_KINDS`; one that asks for
 `postgresql_database` runs on PostgreSQL only, and gets the marks `ON_POSTGRESQL`.
 """
 
@@ -180,7 +180,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def service_database(request: pytest.FixtureRequest, database_kind: str) -> dict[str, str]:
+def each_database(request: pytest.FixtureRequest, database_kind: str) -> dict[str, str]:
     """One after another what tells a service to use a database of each kind."""
     if database_kind == "sqlite":
         return {}

@@ -42,12 +42,13 @@ _START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 20.0
 
 _PROGRAM = """
-import asyncio, sys
+import asyncio, json, sys
 from lsst.ts.ocps.service.config import ServiceConfig
 from lsst.ts.ocps.service.errors import ServiceStartError
 from lsst.ts.ocps.service.main import serve
 try:
-    asyncio.run(serve(ServiceConfig.model_validate_json(sys.argv[1])))
+    values = json.loads(sys.argv[1]) | {"database_url": sys.stdin.readline() or None}
+    asyncio.run(serve(ServiceConfig.model_validate(values)))
 except ServiceStartError as error:
     sys.exit(f"cannot start: {error}")
 """
@@ -282,7 +283,12 @@ class ServiceProcess:
         """Start the process; where its records begin in the log."""
         with self.log.open("ab") as log:
             arguments = [sys.executable, "-c", _PROGRAM, self.config.model_dump_json()]
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=log, stderr=log)
+            assert self.process.stdin is not None
+            with self.process.stdin as channel:
+                # A secret that is not shown, not even by the configuration itself.
+                if self.config.database_url is not None:
+                    channel.write(self.config.database_url.get_secret_value().encode())
             return log.tell()
 
     async def _end(self, number: signal.Signals) -> int:
@@ -316,6 +322,12 @@ def shared_service(
         process.close()
 
 
+@pytest.fixture
+def service_database() -> dict[str, str]:
+    """What tells services which database to use: SQLite; overridden where a suite runs on all kinds."""
+    return {}
+
+
 @pytest_asyncio.fixture
 async def fake(tmp_path: Path) -> AsyncIterator[FakeService]:
     """A service without network and without processes."""
@@ -324,9 +336,9 @@ async def fake(tmp_path: Path) -> AsyncIterator[FakeService]:
 
 
 @pytest_asyncio.fixture
-async def calls(tmp_path: Path) -> AsyncIterator[Calls]:
+async def calls(tmp_path: Path, service_database: dict[str, str]) -> AsyncIterator[Calls]:
     """Calls to a service in this process, with real HTTP and real commands."""
-    config = make_config(tmp_path, PAYLOADS)
+    config = make_config(tmp_path, PAYLOADS, **service_database)
     try:
         async with running_service(config) as service, Calls.to(service.url) as calls:
             yield calls
@@ -335,12 +347,14 @@ async def calls(tmp_path: Path) -> AsyncIterator[Calls]:
 
 
 @pytest.fixture
-def make_service_process(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
+def make_service_process(
+    tmp_path: Path, service_database: dict[str, str]
+) -> Iterator[Callable[..., ServiceProcess]]:
     """Make services as processes of their own; they are ended, with their commands, after the test."""
     made: list[ServiceProcess] = []
 
     def make(**values: Any) -> ServiceProcess:
-        config = make_config(tmp_path, PAYLOADS, **values)
+        config = make_config(tmp_path, PAYLOADS, **(service_database | values))
         made.append(ServiceProcess(config, tmp_path / f"service-{len(made)}.log"))
         return made[-1]
 

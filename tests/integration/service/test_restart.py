@@ -149,13 +149,12 @@ async def test_on_stop_abort_leaves_no_command(make_service_process: MakeService
 async def test_a_service_that_cannot_start_ends_with_the_reason(
     make_service_process: MakeService, tmp_path: Path
 ) -> None:
-    first = make_service_process()
-    await first.start()
-    second = make_service_process()
-    with pytest.raises(AssertionError, match=r"cannot start: .* is used by another service"):
-        await second.start()
-    assert second.process is not None
-    assert second.process.returncode == 1
+    (tmp_path / "file").touch()
+    service = make_service_process(data_directory=tmp_path / "file" / "data")
+    with pytest.raises(AssertionError, match=r"cannot start: .* cannot be written"):
+        await service.start()
+    assert service.process is not None
+    assert service.process.returncode == 1
 
 
 async def test_the_log_tells_of_each_job_in_json_with_its_ids(make_service_process: MakeService) -> None:

@@ -58,8 +58,8 @@ async def test_a_change_between_two_requests_is_not_missed(calls: Calls) -> None
     assert seen == sorted(set(seen), key=[P.QUEUED, P.EXECUTING, P.COMPLETED].index)
 
 
-async def test_the_wait_is_capped(tmp_path: Path) -> None:
-    config = make_config(tmp_path, PAYLOADS, max_wait=0.5)
+async def test_the_wait_is_capped(tmp_path: Path, service_database: dict[str, str]) -> None:
+    config = make_config(tmp_path, PAYLOADS, **service_database, max_wait=0.5)
     async with running_service(config) as service, Calls.to(service.url) as calls:
         path = await calls.create("sleep")
         for wait in ("-1", "3000"):
@@ -68,8 +68,10 @@ async def test_the_wait_is_capped(tmp_path: Path) -> None:
             assert 0.4 < time.monotonic() - start < 20
 
 
-async def test_a_client_that_leaves_is_not_waited_for(tmp_path: Path) -> None:
-    config = make_config(tmp_path, PAYLOADS)
+async def test_a_client_that_leaves_is_not_waited_for(
+    tmp_path: Path, service_database: dict[str, str]
+) -> None:
+    config = make_config(tmp_path, PAYLOADS, **service_database)
     async with running_service(config) as service, Calls.to(service.url) as calls:
         path = await calls.create("sleep")
         watch = service.context.watch
@@ -83,8 +85,8 @@ async def test_a_client_that_leaves_is_not_waited_for(tmp_path: Path) -> None:
         assert {job.phase for job in jobs} == {P.ABORTED}
 
 
-async def test_a_stop_answers_those_who_wait(tmp_path: Path) -> None:
-    config = make_config(tmp_path, PAYLOADS)
+async def test_a_stop_answers_those_who_wait(tmp_path: Path, service_database: dict[str, str]) -> None:
+    config = make_config(tmp_path, PAYLOADS, **service_database)
     try:
         async with running_service(config) as service, Calls.to(service.url) as calls:
             path = await calls.create("sleep", PHASE="RUN")
@@ -113,8 +115,8 @@ async def test_the_location_is_found_by_clients_that_know_another_name_of_the_ho
     assert re.fullmatch(r"http://telescope\.example:81/sleep/async/[0-9a-z]+", answer.headers["Location"])
 
 
-async def test_a_public_url_wins(tmp_path: Path) -> None:
-    config = make_config(tmp_path, PAYLOADS, public_url="https://proxy.example/uws/")
+async def test_a_public_url_wins(tmp_path: Path, service_database: dict[str, str]) -> None:
+    config = make_config(tmp_path, PAYLOADS, **service_database, public_url="https://proxy.example/uws/")
     async with running_service(config) as service, Calls.to(service.url) as calls:
         answer = await calls.post("/sleep/async")
         assert answer.headers["Location"].startswith("https://proxy.example/uws/sleep/async/")

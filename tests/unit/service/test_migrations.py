@@ -59,18 +59,18 @@ def find_differences(connection: sa.Connection) -> list[Any]:
     return [difference for difference in flat if difference[0] != "modify_comment"]
 
 
-async def open_database(service_database: dict[str, str], directory: Path) -> Database:
-    if url := service_database.get("database_url"):
+async def open_database(each_database: dict[str, str], directory: Path) -> Database:
+    if url := each_database.get("database_url"):
         place = read_database_url(SecretStr(url))
         return await PostgresqlDatabase.open(place, migrations.upgrade, instance="test")
     return await SqliteDatabase.open(directory / "jobs.sqlite", migrations.upgrade)
 
 
 async def test_migrations_make_the_tables_that_the_schema_tells(
-    service_database: dict[str, str], tmp_path: Path
+    each_database: dict[str, str], tmp_path: Path
 ) -> None:
     for _ in range(2):
-        database = await open_database(service_database, tmp_path)
+        database = await open_database(each_database, tmp_path)
         try:
             assert await database.read(find_differences) == []
         finally:
@@ -96,13 +96,13 @@ async def test_a_database_from_before_migrations_is_taken_over_with_its_jobs(tmp
 
 
 async def test_a_migration_that_fails_half_way_leaves_the_tables_as_they_were(
-    service_database: dict[str, str], tmp_path: Path
+    each_database: dict[str, str], tmp_path: Path
 ) -> None:
     def fail(connection: sa.Connection) -> None:
         migrations.upgrade(connection)
         raise ValueError("half way")
 
-    place = read_database_url(SecretStr(url)) if (url := service_database.get("database_url")) else None
+    place = read_database_url(SecretStr(url)) if (url := each_database.get("database_url")) else None
     opening = (
         PostgresqlDatabase.open(place, fail, instance="test")
         if place is not None
@@ -114,7 +114,7 @@ async def test_a_migration_that_fails_half_way_leaves_the_tables_as_they_were(
         connection = sqlite3.connect(tmp_path / "jobs.sqlite")
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
         connection.close()
-    database = await open_database(service_database, tmp_path)
+    database = await open_database(each_database, tmp_path)
     try:
         assert await database.read(find_differences) == []
     finally:
@@ -122,14 +122,14 @@ async def test_a_migration_that_fails_half_way_leaves_the_tables_as_they_were(
 
 
 async def test_tables_of_a_later_version_are_left_alone(
-    service_database: dict[str, str], tmp_path: Path
+    each_database: dict[str, str], tmp_path: Path
 ) -> None:
-    database = await open_database(service_database, tmp_path)
+    database = await open_database(each_database, tmp_path)
     later = sa.text("UPDATE alembic_version SET version_num = '9999'")
     await database.write(lambda connection: connection.execute(later))
     await database.aclose()
     with pytest.raises(StoreError, match="later"):
-        await open_database(service_database, tmp_path)
+        await open_database(each_database, tmp_path)
 
 
 async def test_migrations_are_found_below_a_folder_with_special_characters(

@@ -293,3 +293,37 @@ def test_a_large_job_waits_for_none_that_began_after_its_turn_had_come(
         before.discard(ending)
         drain(queue)
         assert before or "large" in queue.running
+
+
+class TestFullElsewhere:
+    def test_a_job_put_back_comes_first_again_but_only_after_there_is_room(self) -> None:
+        queue = fill(make_queue(), job("a"), job("b"), job("c", payload="q"))
+        ends = queue.ends
+        first = queue.start_next()
+        assert first is not None
+        queue.put_back(first.job_id, ends=ends)
+        assert drain(queue) == ["c"]
+        queue.note_room("q")
+        assert drain(queue) == []
+        queue.note_room("p")
+        assert drain(queue) == ["a", "b"]
+
+    def test_room_made_while_a_job_was_put_back_is_not_missed(self) -> None:
+        queue = fill(make_queue(), job("a"), job("b"))
+        ends = queue.ends
+        first = queue.start_next()
+        assert first is not None
+        queue.note_room("p")
+        queue.put_back(first.job_id, ends=ends)
+        assert drain(queue) == ["a", "b"]
+
+    def test_the_end_of_a_job_of_ones_own_makes_room(self) -> None:
+        queue = fill(make_queue(), job("a"), job("b"))
+        assert queue.start_next() is not None
+        ends = queue.ends
+        second = queue.start_next()
+        assert second is not None
+        queue.put_back(second.job_id, ends=ends)
+        assert drain(queue) == []
+        queue.note_end("a")
+        assert drain(queue) == ["b"]

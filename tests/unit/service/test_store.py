@@ -33,9 +33,9 @@ def new_job(job_id: str = "1a", phase: ExecutionPhase = P.PENDING, **values: Any
 
 
 @pytest.fixture
-def place(service_database: dict[str, str], tmp_path: Path) -> Path | sa.URL:
+def place(each_database: dict[str, str], tmp_path: Path) -> Path | sa.URL:
     """One after another a database of each kind."""
-    url = service_database.get("database_url")
+    url = each_database.get("database_url")
     return read_database_url(SecretStr(url)) if url else tmp_path / "jobs.sqlite"
 
 

@@ -59,6 +59,10 @@ class ServiceConfig(BaseModel):
     """A PostgreSQL database instead of SQLite, ``postgresql://user:password@host/database``. Several services
     may share it, and share the work then; they need the same ``data_directory``."""
 
+    lease: float = Field(default=15, gt=0)
+    """How long after its last sign of life a service on a shared database is believed to live (s). Then
+    another one of the same host follows its commands."""
+
     host: str = "127.0.0.1"
     """Address to listen on. Without authentication only the loopback is accepted (see ``access``)."""
 

@@ -1,14 +1,11 @@
 """Everything that a running service consists of, made and closed in order."""
 
 import asyncio
-import fcntl
-import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
@@ -26,18 +23,27 @@ from .config import ServiceConfig
 from .dispatch import Dispatcher
 from .errors import ServiceStartError, StoreError
 from .gate import Gate, caller_of
+from .instances import alone_in, own_name
 from .jobs import JobService
 from .machine import measure_capacity
 from .metrics import Metrics
+from .peers import Peers
+from .postgresql import PostgresqlDatabase
 from .queue import Capacity, JobQueue
 from .quotas import Quotas
 from .reaper import Reaper
 from .runner import ExecutorNews, JobRunner
 from .schema import now
-from .store import Store
+from .store import ALONE, Store
 from .watch import PhaseWatch
 
 __all__ = ["ProcessContext", "context_of", "jobs_of", "open_context"]
+
+_LONGEST_PAUSE = 3600.0
+"""The reaper looks at the database at least this often (s): clocks are set, and sleeps are long."""
+
+_LONGEST_SHARED_PAUSE = 60.0
+"""The same where other processes may set times of destruction, and die (s)."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -95,28 +101,24 @@ async def open_context(
         access = await open_access(config.access)
         catalogue = await _load(config)
         await asyncio.to_thread(_prepare_data_directory, config)
-        stack.enter_context(_owning(config.data_directory))
+        instance = stack.enter_context(_owning(config))
         watch = PhaseWatch()
         metrics = Metrics(__version__)
-        store = await _open_store(config, watch, metrics)
+        store = await _open_store(config, watch, metrics, instance)
         stack.push_async_callback(store.aclose)
         news = ExecutorNews()
         executors = await _start_executors(catalogue, registry, news, stack)
-        queue, local_executors = await _make_queue(config, catalogue, executors)
         removable = asyncio.Event()
         runner = _make_runner(
             config, catalogue, store=store, executors=executors, news=news, removable=removable
         )
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         note_death = _reporting_to(failure)
-        dispatcher = Dispatcher(
-            store=store,
-            runner=runner,
-            definitions=catalogue,
-            queue=queue,
-            local_executors=local_executors,
-            on_death=note_death,
-        )
+        dispatcher = await _make_dispatcher(config, store, runner, catalogue, executors, on_death=note_death)
+        tasks = TaskSupervisor("service", on_death=note_death)
+        peers = await _join_peers(config, store, watch, dispatcher, removable)
+        if peers is not None:
+            stack.push_async_callback(peers.leave)
         stack.push_async_callback(dispatcher.aclose)
         await dispatcher.start()
         if config.on_stop == "abort":
@@ -127,11 +129,14 @@ async def open_context(
             folder=runner.folder,
             retention=config.archive_retention,
             wake=removable,
+            # Another process that knew of an earlier destruction may have died.
+            longest_pause=_LONGEST_PAUSE if peers is None else _LONGEST_SHARED_PAUSE,
         )
-        tasks = TaskSupervisor("service", on_death=note_death)
         stack.push_async_callback(tasks.aclose)
         _ = tasks.start(reaper.run(), name="reaper")
         _ = tasks.start(access.run(), name="access")
+        if peers is not None:
+            peers.start(tasks)
         jobs = JobService(
             definitions=catalogue,
             store=store,
@@ -192,27 +197,63 @@ def _prepare_data_directory(config: ServiceConfig) -> None:
 
 
 @contextmanager
-def _owning(directory: Path) -> Iterator[None]:
-    """Hold the lock of a data directory: two services would run its jobs twice."""
-    try:
-        lock = os.open(directory / "service.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise ServiceStartError(f"the data directory {directory} cannot be written: {error}") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ServiceStartError(f"the data directory {directory} is used by another service") from error
-        yield
-    finally:
-        os.close(lock)
+def _owning(config: ServiceConfig) -> Iterator[str]:
+    """Hold the lock of the data directory; gives the name of this process."""
+    if config.database_url is not None:
+        with own_name(config.data_directory) as name:
+            yield name
+    else:
+        with alone_in(config.data_directory):
+            yield ALONE
 
 
-async def _open_store(config: ServiceConfig, watch: PhaseWatch, metrics: Metrics) -> Store:
+async def _open_store(config: ServiceConfig, watch: PhaseWatch, metrics: Metrics, instance: str) -> Store:
     try:
-        return await Store.open(config.database, watch, metrics.note_phase)
+        return await Store.open(config.database, watch, metrics.note_phase, instance=instance)
     except StoreError as error:
         raise ServiceStartError(f"the jobs of earlier times cannot be read: {error}") from error
+
+
+async def _make_dispatcher(
+    config: ServiceConfig,
+    store: Store,
+    runner: JobRunner,
+    catalogue: Catalogue,
+    executors: Mapping[str, Executor],
+    *,
+    on_death: Callable[[str, BaseException], None],
+) -> Dispatcher:
+    queue, local_executors = await _make_queue(config, catalogue, executors)
+    return Dispatcher(
+        store=store,
+        runner=runner,
+        definitions=catalogue,
+        queue=queue,
+        local_executors=local_executors,
+        on_death=on_death,
+    )
+
+
+async def _join_peers(
+    config: ServiceConfig, store: Store, watch: PhaseWatch, dispatcher: Dispatcher, wake: asyncio.Event
+) -> Peers | None:
+    """What keeps this process in step with others; None if the database is its own."""
+    if not isinstance(store.database, PostgresqlDatabase):
+        return None
+    peers = Peers(
+        database=store.database,
+        name=store.instance,
+        data_directory=config.data_directory,
+        lease=config.lease,
+        watch=watch,
+        dispatcher=dispatcher,
+        wake=wake,
+    )
+    try:
+        await peers.join()
+    except StoreError as error:
+        raise ServiceStartError(str(error)) from error
+    return peers
 
 
 async def _start_executors(

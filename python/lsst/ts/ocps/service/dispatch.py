@@ -1,15 +1,17 @@
 """Which job runs when: queue, slots, and what an earlier life of the service left behind."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any
 
 import structlog
 
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
-from lsst.ts.ocps.uws.phases import FINAL
+from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 
+from .errors import StoreUnavailableError
+from .patience import patient
 from .queue import Capacity, JobQueue, QueuedJob
 from .runner import JobRunner
 from .schema import StoredJob, now
@@ -50,6 +52,7 @@ class Dispatcher:
         on_death: Callable[[str, BaseException], None] | None = None,
     ) -> None:
         self._store = store
+        self._patient = patient(store)
         self._runner = runner
         self._definitions = definitions
         self._queue = queue
@@ -84,6 +87,67 @@ class Dispatcher:
         """Run a job that is QUEUED when its turn comes and there is room."""
         self._queue.add(self._place(stored))
         self._fill_slots()
+
+    def take_over(self, adopted: Iterable[StoredJob]) -> None:
+        """Follow jobs that a process handed over which is no more."""
+        for stored in adopted:
+            if stored.job_id not in self._queue.running:
+                self._queue.note_start(self._place(stored))
+                self._start(stored.job_id, self._runner.resume(stored))
+
+    async def note_news(self, job_id: str, payload: str, phase: ExecutionPhase) -> None:
+        """Take notice of what another process has done to a job; a failure of the database is reconciled."""
+        if phase is ExecutionPhase.QUEUED:
+            try:
+                stored = await self._store.find_any(job_id)
+            except StoreUnavailableError as error:
+                _log.warning("a job of another process is looked for later", job_id=job_id, reason=str(error))
+                return
+            if stored is not None and stored.phase is phase and not stored.handed_over:
+                self._offer(stored)
+        else:
+            self._queue.remove(job_id)
+            if phase in FINAL:
+                self._queue.note_room(payload)
+                await self._cancel_ended(job_id)
+        self._fill_slots()
+
+    async def reconcile(self) -> None:
+        """Look for what no news came of: jobs to start, jobs to end, jobs that nobody follows.
+
+        Raises
+        ------
+        StoreError
+            If the database fails.
+        """
+        for job_id in self._queue.running:
+            await self._cancel_ended(job_id)
+        for stored in await self._store.list_handed_over():
+            if stored.job_id in self._queue.running:
+                continue
+            # It may have ended since the list was made.
+            current = await self._store.find_any(stored.job_id)
+            if current is not None and current.handed_over:
+                _log.warning("following a job that nobody follows", job_id=stored.job_id)
+                self.take_over([current])
+        for stored in await self._store.list_queued():
+            self._offer(stored)
+        self._queue.note_room()
+        self._fill_slots()
+
+    def _offer(self, stored: StoredJob) -> None:
+        """Run a job that another process has queued, if this machine has what it asks for."""
+        try:
+            self._queue.add(self._place(stored))
+        except ValueError as error:
+            _log.info("a queued job is left to other processes", job_id=stored.job_id, reason=str(error))
+
+    async def _cancel_ended(self, job_id: str) -> None:
+        """End the command of a job that another process has ended."""
+        if job_id in self._queue.running:
+            stored = await self._patient.find_any(job_id)
+            if stored is not None and stored.phase in FINAL and stored.handed_over:
+                await self._runner.cancel(stored)
 
     async def abort(self, stored: StoredJob, *, hide: bool = False) -> StoredJob | None:
         """End a job for its user; one that has ended stays as it is.
@@ -155,7 +219,12 @@ class Dispatcher:
 
     def _fill_slots(self) -> None:
         while not self._stopping and (job := self._queue.start_next()) is not None:
-            self._start(job.job_id, self._runner.run(job.job_id))
+            self._start(job.job_id, self._run(job))
+
+    async def _run(self, job: QueuedJob) -> None:
+        ends = self._queue.ends
+        if not await self._runner.run(job.job_id, max_active=job.max_active):
+            self._queue.put_back(job.job_id, ends=ends)
 
     def _start(self, job_id: str, work: Coroutine[Any, Any, None]) -> None:
         self._idle.clear()
@@ -175,7 +244,7 @@ class Dispatcher:
             self._fill_slots()
 
     async def _give_up(self, job_id: str, message: str) -> None:
-        stored = await self._store.find_any(job_id)
+        stored = await self._patient.find_any(job_id)
         if stored is not None:
             await self._runner.cancel(stored)
             await self._runner.give_up(stored, message)

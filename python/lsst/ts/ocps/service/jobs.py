@@ -9,6 +9,7 @@ from typing import IO, Any, Self
 
 import structlog
 
+from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.payloads.errors import ParameterError
 from lsst.ts.ocps.payloads.parameters import decode, encode, validate
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
@@ -178,16 +179,23 @@ class JobService:
         left
             Done when the client is no longer there.
         """
-        with self._watch.watching(job_id) as change:
-            stored = await self.get(payload, job_id)
-            if stored.phase not in WAITABLE or waiting.phase not in {None, stored.phase}:
-                return stored
-            either: set[asyncio.Future[Any]] = {change, left}
-            await asyncio.wait(either, timeout=waiting.seconds, return_when=asyncio.FIRST_COMPLETED)
-            if left.done():
-                return stored
-            changed = change.result() if change.done() else None
-        return changed or await self.get(payload, job_id)
+        deadline = Deadline("wait", waiting.seconds)
+        first: ExecutionPhase | None = None
+        while True:
+            with self._watch.watching(job_id) as change:
+                stored = await self.get(payload, job_id)
+                first = first or stored.phase
+                is_over = deadline.expired or self._watch.is_closed or stored.phase is not first
+                if is_over or stored.phase not in WAITABLE or waiting.phase not in {None, stored.phase}:
+                    return stored
+                either: set[asyncio.Future[Any]] = {change, left}
+                await asyncio.wait(either, timeout=deadline.left(), return_when=asyncio.FIRST_COMPLETED)
+                if left.done():
+                    return stored
+                changed = change.result() if change.done() else None
+            # News of another process may be older than what was read, so that nothing has changed since.
+            if changed is not None:
+                return changed
 
     async def list_jobs(self, wanted: JobFilter) -> Sequence[ListedJob]:
         """The jobs of one payload, or of all."""

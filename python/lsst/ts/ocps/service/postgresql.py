@@ -2,9 +2,9 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -18,7 +18,9 @@ __all__ = ["PostgresqlDatabase", "connection_options"]
 
 T = TypeVar("T")
 
-_CONNECTIONS = 8
+_CONNECTIONS = 9
+"""One of them hears the news."""
+
 _CONNECT_TIMEOUT = 5
 """Longest wait for a connection to the server (s)."""
 
@@ -28,8 +30,8 @@ _STATEMENT_TIMEOUT = 10
 _DEADLINE = 15.0
 """Longest time for a whole call, a connection for it included (s); the server may hang, or the network."""
 
-_UPGRADE_DEADLINE = 600.0
-"""The same for what is done alone: another process may be changing tables of many jobs (s)."""
+_LONGEST_SILENCE = 10.0
+"""Time without news after which the connection for it is tried (s)."""
 
 
 def connection_options(instance: str) -> dict[str, object]:
@@ -102,7 +104,7 @@ class PostgresqlDatabase(Database):
         except ModuleNotFoundError as error:
             raise StoreError(f"PostgreSQL needs the extra postgresql of this package: {error}") from error
         try:
-            await database.write(upgrade, alone="upgrade")
+            await asyncio.to_thread(database._upgrade, url, upgrade)
         except BaseException:
             await database.aclose()
             raise
@@ -113,12 +115,9 @@ class PostgresqlDatabase(Database):
         if not alone:
             async with self._connection() as connection:
                 return await connection.run_sync(call)
-        is_upgrade = alone == "upgrade"
-        async with self._connection(_UPGRADE_DEADLINE if is_upgrade else _DEADLINE) as connection:
+        async with self._connection() as connection:
             _ = await connection.execution_options(isolation_level="READ COMMITTED")
             async with connection.begin():
-                if is_upgrade:
-                    await connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
                 await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_lock_key(alone))))
                 return await connection.run_sync(call)
 
@@ -138,19 +137,77 @@ class PostgresqlDatabase(Database):
         self._closed = True
         await self._engine.dispose()
 
+    async def listen(
+        self,
+        channel: str,
+        *,
+        on_ready: Callable[[], Awaitable[None]],
+        on_news: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Hear what is notified, as long as the connection for it is there.
+
+        Parameters
+        ----------
+        channel
+            What to hear.
+        on_ready
+            Called as soon as all further news will be heard.
+        on_news
+            Called with each piece.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the connection is lost.
+        """
+        driver_error = self._engine.dialect.loaded_dbapi.Error
+        try:
+            async with self._engine.connect() as connection:
+                # SQLAlchemy has no name for this.
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                try:
+                    async with asyncio.timeout(_DEADLINE):
+                        await driver.execute(f"LISTEN {channel}")
+                    await on_ready()
+                    while True:
+                        async for notice in driver.notifies(timeout=_LONGEST_SILENCE):
+                            await on_news(notice.payload)
+                        # A server that has vanished says nothing either.
+                        async with asyncio.timeout(_DEADLINE):
+                            await driver.execute("SELECT 1")
+                finally:
+                    await connection.invalidate()
+        except (driver_error, SQLAlchemyError, TimeoutError) as error:
+            said = (str(error).strip().splitlines() or ["no answer"])[0]
+            raise StoreUnavailableError(f"database {self._name}: {type(error).__name__}: {said}") from error
+
     async def _read(self, call: Callable[[sa.Connection], T]) -> T:
         async with self._connection() as connection:
             return await connection.run_sync(call)
 
+    def _upgrade(self, url: sa.URL, upgrade: Callable[[sa.Connection], object]) -> None:
+        """Bring the tables up to date, in a thread; processes that start at the same time do it in turn."""
+        engine = sa.create_engine(
+            url, hide_parameters=True, connect_args={"connect_timeout": _CONNECT_TIMEOUT}
+        )
+        try:
+            with engine.begin() as connection:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_lock_key("upgrade"))))
+                upgrade(connection)
+        except SQLAlchemyError as error:
+            raise map_error(self._name, error) from error
+        finally:
+            engine.dispose()
+
     @asynccontextmanager
-    async def _connection(self, deadline: float = _DEADLINE) -> AsyncIterator[AsyncConnection]:
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
         if self._closed:
             raise StoreError(f"database {self._name} is closed")
         try:
-            async with asyncio.timeout(deadline), self._engine.connect() as connection:
+            async with asyncio.timeout(_DEADLINE), self._engine.connect() as connection:
                 yield connection
         except TimeoutError as error:
-            raise StoreUnavailableError(f"database {self._name}: no answer within {deadline:g} s") from error
+            raise StoreUnavailableError(f"database {self._name}: no answer within {_DEADLINE:g} s") from error
         except SQLAlchemyError as error:
             raise map_error(self._name, error) from error
 

@@ -115,6 +115,9 @@ class JobQueue:
         self._running: dict[str, QueuedJob] = {}
         self._taken = Capacity()
         self._active: Counter[str] = Counter()
+        # The payloads of which as many jobs run as may, in other processes too.
+        self._full: set[str] = set()
+        self._ends = 0
         # The job that the others are held back for, and what those took that began nevertheless.
         self._held_for: QueuedJob | None = None
         self._guests: dict[str, Capacity] = {}
@@ -155,6 +158,49 @@ class JobQueue:
         if self._held_for is job:
             self._release()
 
+    @property
+    def ends(self) -> int:
+        """How often room has been made, for `put_back`."""
+        return self._ends
+
+    def put_back(self, job_id: str, *, ends: int) -> None:
+        """Let a job that was to start wait again, before others like it: its payload is full elsewhere.
+
+        None of that payload is started until there is room.
+
+        Parameters
+        ----------
+        job_id
+            Which job.
+        ends
+            What `ends` was before it was looked for room: some that was made since then may not have been
+            seen.
+        """
+        job = self._running[job_id]
+        is_full = ends == self._ends
+        self.note_end(job_id)
+        if is_full:
+            self._full.add(job.payload)
+        self._waiting[job_id] = job
+        level = self._levels.setdefault(job.priority, _Level())
+        level.add(job)
+        jobs = level.owners[job.owner][job.payload]
+        others = [other for other in jobs.values() if other is not job]
+        jobs.clear()
+        jobs.update({each.job_id: each for each in (job, *others)})
+
+    def note_room(self, payload: str | None = None) -> None:
+        """There may be room for jobs of a payload in all processes together; None: of any."""
+        self._ends += 1
+        if payload is None:
+            self._full.clear()
+        else:
+            self._full.discard(payload)
+
+    def waits(self, job_id: str) -> bool:
+        """Whether a job waits."""
+        return job_id in self._waiting
+
     def note_start(self, job: QueuedJob) -> None:
         """Count a job that runs already, whether there is room for it or not."""
         self.remove(job.job_id)
@@ -166,6 +212,7 @@ class JobQueue:
         if job is not None:
             self._taken -= job.demand
             self._active[job.payload] -= 1
+            self.note_room(job.payload)
             self._guests.pop(job_id, None)
 
     def start_next(self) -> QueuedJob | None:
@@ -186,6 +233,8 @@ class JobQueue:
         free = self._capacity - self._taken
         spare: Capacity | None = None
         for job in self._in_order():
+            if job.payload in self._full:
+                continue
             if job.max_active is not None and self._active[job.payload] >= job.max_active:
                 continue
             if not job.demand.fits_into(free):

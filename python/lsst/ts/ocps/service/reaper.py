@@ -16,9 +16,6 @@ from .store import Store
 
 __all__ = ["Reaper"]
 
-_LONGEST_SLEEP = 3600.0
-"""Looks at the database at least this often (s): clocks are set, and sleeps are long."""
-
 _PAUSE = 10.0
 """Pause after a failure of database or disk (s)."""
 
@@ -45,6 +42,8 @@ class Reaper:
         How long a job is shown as ARCHIVED; zero: not at all.
     wake
         Set when there is something to remove.
+    longest_pause
+        Looks at the database at least this often (s).
     """
 
     def __init__(
@@ -55,12 +54,14 @@ class Reaper:
         folder: Callable[[StoredJob], JobFolder],
         retention: timedelta,
         wake: asyncio.Event,
+        longest_pause: float,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._folder = folder
         self._retention = retention
         self._wake = wake
+        self._longest_pause = longest_pause
         self._next_look: datetime | None = None
 
     async def destroy(self, stored: StoredJob) -> None:
@@ -110,7 +111,7 @@ class Reaper:
             await self._expire(stored)
         removed = [await self._remove(stored) for stored in await self._store.list_removable()]
         following = await self._store.next_destruction()
-        pause = _LONGEST_SLEEP if all(removed) else _PAUSE
+        pause = self._longest_pause if all(removed) else _PAUSE
         if following is None:
             return pause
         return min(max(0.0, (following - now()).total_seconds()) + 0.001, pause)

@@ -77,8 +77,10 @@ class JobFolder:
 
     def remove(self) -> None:
         """Remove everything; harmless if it is gone."""
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self.path)
+        while self.path.exists():
+            # Another process of the service may be removing it too.
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self.path)
 
     def collect(self) -> tuple[StoredResult, ...]:
         """List the outputs, sorted by path."""

@@ -16,6 +16,7 @@ from lsst.ts.ocps.uws.jobs import ErrorSummary
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 
 from .environment import attached_execution, new_execution
+from .patience import claim_patiently, patient
 from .results import JobFolder, last_line
 from .schema import StoredJob, now
 from .store import Outcome, Store
@@ -130,7 +131,9 @@ class JobRunner:
         max_output: int,
         removable: asyncio.Event,
     ) -> None:
-        self._store = store
+        # What a command does is written down, however long the database is away.
+        self._store = patient(store)
+        self._hasty_store = store
         self._definitions = definitions
         self._executors = executors
         self._news = news
@@ -144,13 +147,33 @@ class JobRunner:
         """The folder of a job."""
         return JobFolder(self._jobs_directory / stored.job_id, stored.outputs)
 
-    async def run(self, job_id: str) -> None:
-        """Run a queued job; does nothing if it is not queued any more."""
+    async def run(self, job_id: str, *, max_active: int | None = None) -> bool:
+        """Run a queued job; does nothing if it is not queued any more.
+
+        Parameters
+        ----------
+        job_id
+            Which job.
+        max_active
+            How many jobs of its payload may run at once, in all processes together; None: any number.
+
+        Returns
+        -------
+        bool
+            Whether the job has been dealt with. If not, as many of its payload run as may.
+        """
         # Written down before the act: after a crash the executor is asked what became of it.
-        stored = await self._store.claim(job_id)
+        stored = await claim_patiently(self._hasty_store, job_id, max_active=max_active)
         if stored is None:
-            return
+            current = await self._store.find_any(job_id)
+            is_left = current is not None and current.phase is ExecutionPhase.QUEUED
+            return not is_left or (current is not None and current.handed_over)
+        await self._run(stored)
+        return True
+
+    async def _run(self, stored: StoredJob) -> None:
         _bind(stored)
+        job_id = stored.job_id
         with self._news.following(job_id) as news:
             try:
                 execution = await asyncio.to_thread(self._prepare, stored)
@@ -276,8 +299,12 @@ class JobRunner:
         if begun is not None:
             _log.info("executing")
             return begun
+        current = await self._store.find_any(stored.job_id)
+        if current is not None and current.phase is ExecutionPhase.EXECUTING:
+            # The answer of the database was lost, not the change.
+            return current
         await executor.cancel(stored.job_id)
-        return await self._store.find_any(stored.job_id) or stored
+        return current or stored
 
     async def _settle(self, stored: StoredJob, phase: ExecutionPhase, outcome: Outcome) -> None:
         """Write down the end; whoever ended the job before keeps the last word on its phase."""

@@ -1,22 +1,21 @@
 """The jobs in the database: the truth. Phases change here and nowhere else."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
 
-from lsst.ts.ocps.uws.jobs import ErrorSummary
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase, may_change
 
 from .database import Database
 from .listing import IS_ARCHIVED, IS_TOLD_OF, JobFilter, ListedJob, list_query, listed_from_row, seen_by
 from .migrations import upgrade
+from .outcome import Outcome, outcome_columns
 from .owners import ANYBODY, Caller
 from .postgresql import PostgresqlDatabase
-from .schema import StoredJob, StoredResult, job_from_row, jobs, row_from_job
+from .schema import StoredJob, job_from_row, jobs, row_from_job
 from .sqlite import SqliteDatabase
 from .usage import ANY, Room, Usage, usage_of
 from .watch import PhaseWatch
@@ -31,6 +30,15 @@ _UPDATE_IN_PHASE = _UPDATE.where(jobs.c.phase == sa.bindparam("old"))
 _UPDATE_KEPT = _UPDATE.where(jobs.c.destroyed.is_(False))
 _ARCHIVE = _UPDATE_IN_PHASE.where(jobs.c.destroyed.is_(False))
 _CLAIM = _UPDATE_IN_PHASE.where(jobs.c.handed_over.is_(False))
+_others = jobs.alias("others")
+_TAKEN = (
+    sa.select(sa.func.count())
+    .select_from(_others)
+    .where(_others.c.payload == jobs.c.payload, _others.c.handed_over.is_(True))
+    .correlate(jobs)
+    .scalar_subquery()
+)
+_CLAIM_IF_FEW = _CLAIM.where(sa.bindparam("most", type_=sa.Integer) > _TAKEN)
 _FINAL = [phase.value for phase in FINAL]
 _SET_DURATION = _UPDATE.where(jobs.c.phase.not_in(_FINAL), jobs.c.handed_over.is_(False))
 _SET_DESTRUCTION = _UPDATE_KEPT.where(~IS_ARCHIVED)
@@ -46,16 +54,6 @@ _REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
 
 ALONE = "alone"
 """The name of a process that has the database for itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is known of a job that has ended."""
-
-    end_time: datetime
-    exit_code: int | None = None
-    files: tuple[StoredResult, ...] = ()
-    error: ErrorSummary | None = None
 
 
 class Store:
@@ -118,6 +116,20 @@ class Store:
             database = await PostgresqlDatabase.open(where, upgrade, instance=instance)
         return cls(database, watch, on_phase, instance=instance)
 
+    @property
+    def database(self) -> Database:
+        """Where they are."""
+        return self._database
+
+    @property
+    def instance(self) -> str:
+        """Which of the processes on one database this is."""
+        return self._instance
+
+    def on(self, database: Database) -> "Store":
+        """The same jobs, reached in another way."""
+        return Store(database, self._watch, self._on_phase, instance=self._instance)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._database.aclose()
@@ -173,7 +185,7 @@ class Store:
         self, job_id: str, old: ExecutionPhase, new: ExecutionPhase, outcome: Outcome
     ) -> StoredJob | None:
         """Note the end of the command; None if the job is not in phase ``old``."""
-        return await self._change_phase(job_id, old, new, handed_over=False, **_outcome_columns(outcome))
+        return await self._change_phase(job_id, old, new, handed_over=False, **outcome_columns(outcome))
 
     async def abort(
         self, job_id: str, old: ExecutionPhase, *, end_time: datetime, hide: bool = False
@@ -212,10 +224,24 @@ class Store:
         self._note_phase(stored)
         return True
 
-    async def claim(self, job_id: str) -> StoredJob | None:
-        """Take a queued job for an executor, once; None if it is not there to be taken."""
-        return await self._update(
-            _CLAIM, job_id, old=ExecutionPhase.QUEUED.value, handed_over=True, instance=self._instance
+    async def claim(self, job_id: str, *, max_active: int | None = None) -> StoredJob | None:
+        """Take a queued job for an executor, once; None if it is not there to be taken.
+
+        Parameters
+        ----------
+        job_id
+            Which job.
+        max_active
+            It is not to be taken if so many of its payload are taken, by whatever process; None: any number.
+        """
+        queued = ExecutionPhase.QUEUED.value
+        values: dict[str, Any] = {"old": queued, "handed_over": True, "instance": self._instance}
+        if max_active is None:
+            return await self._update(_CLAIM, job_id, **values)
+        # Alone: of two who count at the same time, neither sees what the other is about to take.
+        values |= {"which": job_id, "most": max_active}
+        return await self._database.write(
+            lambda connection: _read_job(connection.execute(_CLAIM_IF_FEW, values)), alone="claim"
         )
 
     async def set_native_id(self, job_id: str, native_id: str) -> None:
@@ -224,7 +250,7 @@ class Store:
 
     async def record_end(self, job_id: str, outcome: Outcome) -> StoredJob | None:
         """Note the end of the command of a job whose phase has been settled before."""
-        columns = _outcome_columns(outcome)
+        columns = outcome_columns(outcome)
         # When and why it ended was said when the phase was settled.
         for name in ("end_time", "error_message", "error_is_transient", "error_has_detail"):
             del columns[name]
@@ -314,8 +340,11 @@ class Store:
         return await self._select(queued & jobs.c.handed_over.is_(False) & jobs.c.destroyed.is_(False))
 
     async def list_handed_over(self) -> Sequence[StoredJob]:
-        """The jobs whose commands may run, destroyed ones among them."""
-        return await self._select(jobs.c.handed_over.is_(True))
+        """The jobs that this process handed over and whose commands may run, destroyed ones among them."""
+        is_ours: sa.ColumnElement[bool] = sa.true()
+        if self._instance != ALONE:
+            is_ours = jobs.c.instance == self._instance
+        return await self._select(jobs.c.handed_over.is_(True) & is_ours)
 
     async def list_due(self, time: datetime) -> Sequence[StoredJob]:
         """The jobs whose time of destruction has come."""
@@ -354,16 +383,3 @@ class Store:
 def _read_job(found: sa.CursorResult[Any]) -> StoredJob | None:
     row = found.one_or_none()
     return None if row is None else job_from_row(row)
-
-
-def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
-    error = outcome.error
-    return {
-        "end_time": outcome.end_time,
-        "exit_code": outcome.exit_code,
-        "results": [[file.result_id, file.path, file.size, file.mime_type] for file in outcome.files],
-        "stored_bytes": sum(file.size for file in outcome.files),
-        "error_message": error.message if error else None,
-        "error_is_transient": error.is_transient if error else False,
-        "error_has_detail": error.has_detail if error else False,
-    }

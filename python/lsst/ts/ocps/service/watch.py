@@ -45,6 +45,11 @@ class PhaseWatch:
             if entry.watchers == 0 and self._entries.get(job_id) is entry:
                 del self._entries[job_id]
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the service is stopping, and nobody is to wait."""
+        return self._closed
+
     def count(self, job_id: str) -> int:
         """How many wait for a change of a job."""
         entry = self._entries.get(job_id)
@@ -61,8 +66,12 @@ class PhaseWatch:
         if entry is not None and not entry.change.done():
             entry.change.set_result(stored)
 
+    def publish_all(self) -> None:
+        """Have all who wait look again."""
+        for job_id in list(self._entries):
+            self.publish(job_id, None)
+
     def close(self) -> None:
         """Release all who wait, now and later: the service is stopping."""
         self._closed = True
-        for job_id in list(self._entries):
-            self.publish(job_id, None)
+        self.publish_all()

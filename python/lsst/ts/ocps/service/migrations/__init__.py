@@ -8,6 +8,7 @@ ours. ``tests/unit/service/test_migrations.py`` fails as long as migrations and 
 in what.
 """
 
+import threading
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -19,18 +20,26 @@ from lsst.ts.ocps.service.errors import StoreError
 
 __all__ = ["upgrade"]
 
+_LOCK = threading.Lock()
+"""What alembic works on is global."""
+
 _BEFORE_MIGRATIONS = "0001"
 """The tables as they were made when there were no migrations."""
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Bring the tables up to date, in a transaction of the caller.
+    """Bring the tables up to date, in a thread and in a transaction of the caller.
 
     Raises
     ------
     StoreError
         If a later version has changed them.
     """
+    with _LOCK:
+        _upgrade(connection)
+
+
+def _upgrade(connection: sa.Connection) -> None:
     config = Config()
     # Percent signs are special in the file that this could come from.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
