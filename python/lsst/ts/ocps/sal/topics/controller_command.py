@@ -297,7 +297,7 @@ class ControllerCommand(ReadTopic):
         """Abort what runs and what waits, with an acknowledgement each as long as the SalInfo is open.
 
         Without a callback nothing is acknowledged: the commands were not ours to obey. Nor is anything for
-        longer than `CLOSE_PATIENCE`: the broker may be away.
+        longer than ``CLOSE_PATIENCE``: the broker may be away.
         """
         deadline = Deadline(f"closing {self.attr_name}", CLOSE_PATIENCE)
         self.basic_close()
