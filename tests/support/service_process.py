@@ -117,6 +117,13 @@ PAYLOADS: dict[str, dict[str, Any]] = {
         "parameters": _object(QUERY=_TEXT, LANG=_TEXT),
         "run": {"command": ["sh", "-c", 'printf "%s" "$1$2$3" > "$JOB_OUTPUT_DIR/result"', "sh", *_VOTABLE]},
     },
+    "select": {
+        "parameters": _object(script=_TEXT),
+        "run": {
+            "command": ["sh", "-c", 'eval "$1"', "sh", "{script}"],
+            "results": [{"pattern": "maps/*", "mime_type": "image/fits"}, {"pattern": "*.fits"}],
+        },
+    },
     "tight": {
         "parameters": _object(script=_TEXT),
         "run": {

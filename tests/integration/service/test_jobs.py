@@ -1,6 +1,7 @@
 """Jobs over real HTTP with real commands: what they are given, what becomes of their outputs and words."""
 
 import asyncio
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -144,6 +145,30 @@ class TestResults:
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["content-security-policy"] == "sandbox"
 
+    async def test_what_a_command_said_is_a_result_after_its_outputs(self, calls: Calls) -> None:
+        path = await shell(calls, 'echo x > "$JOB_OUTPUT_DIR/z.txt"; echo said; echo complained >&2; exit 3')
+        job = await calls.end(path)
+        assert [result.result_id for result in job.results] == ["z.txt", "stdout.txt", "stderr.txt"]
+        assert (await calls.http.get(f"{path}/results/stdout.txt")).text == "said\n"
+        assert (await calls.http.get(f"{path}/results/stderr.txt")).text == "complained\n"
+        digest = hashlib.sha256(b"complained\n").hexdigest()
+        assert (job.results[2].size, job.results[2].mime_type, job.results[2].sha256) == (
+            11,
+            "text/plain",
+            digest,
+        )
+
+    async def test_only_what_the_payload_calls_results_is_one_and_with_its_type(self, calls: Calls) -> None:
+        script = (
+            'cd "$JOB_OUTPUT_DIR"; mkdir maps; : > maps/a.map; : > b.fits; : > c.txt; echo 1 > metrics.json'
+        )
+        job = await calls.end(await calls.create("select", script=script, PHASE="RUN"))
+        assert [(result.result_id, result.mime_type) for result in job.results] == [
+            ("b.fits", "application/fits"),
+            ("maps_a.map", "image/fits"),
+            ("metrics.json", "application/json"),
+        ]
+
     async def test_a_large_result_arrives_whole(self, calls: Calls) -> None:
         size = 5_000_001
         path = await shell(calls, f'head -c {size} /dev/zero | tr "\\0" "a" > "$JOB_OUTPUT_DIR/big.bin"')
@@ -181,7 +206,7 @@ class TestResults:
         assert "root:" not in answer.text
 
     async def test_a_result_replaced_by_a_link_later_is_not_served(self, calls: Calls) -> None:
-        path = await shell(calls, 'echo x > "$JOB_OUTPUT_DIR/out.txt"; echo "$JOB_DIR"')
+        path = await shell(calls, 'echo x > "$JOB_OUTPUT_DIR/out.txt"')
         await calls.end(path)
         (result,) = (await calls.job(path)).results
         assert result.url is not None

@@ -167,7 +167,8 @@ async def test_the_row_is_at_reporting_while_the_pair_goes_out(bench: Bench) -> 
 
 async def test_outputs_and_metrics_come_before_the_result(bench: Bench) -> None:
     job = make_job(
-        ExecutionPhase.COMPLETED, results=(Result("a.fits", "http://x/a", 12, "image/fits"), Result("b"))
+        ExecutionPhase.COMPLETED,
+        results=(Result("a.fits", "http://x/a", 12, "image/fits", "ab" * 32), Result("b")),
     )
     record = await bench.add(ended_record(job=job))
     await bench.report(record, RunResults({"v": 1}, (Metric("noise", 1.5, "adu", {"amp": 1}),)))
@@ -184,7 +185,7 @@ async def test_outputs_and_metrics_come_before_the_result(bench: Bench) -> None:
         "output_id": "a.fits",
         "url": "http://x/a",
         "mime_type": "image/fits",
-        "checksum": "",
+        "checksum": "ab" * 32,
         "byte_size": 12,
     }
     assert (second["url"], second["byte_size"]) == ("", -1)

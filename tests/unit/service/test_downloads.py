@@ -1,6 +1,8 @@
 """Results over HTTP as clients that resume and cache ask for them."""
 
 import asyncio
+import base64
+import hashlib
 import os
 
 import httpx
@@ -39,6 +41,18 @@ async def test_a_known_result_is_not_sent_again(fake: FakeService, url: str) -> 
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["ETag"] == first.headers["ETag"]
         assert "content-type" not in again.headers
+
+
+async def test_every_answer_has_the_digest_of_the_whole_content(fake: FakeService, url: str) -> None:
+    expected = f"sha-256=:{base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()}:"
+    job_id = id_of(url.partition("/results/")[0])
+    for answer in (
+        await get(fake, url),
+        await get(fake, url, Range="bytes=5-9"),
+        await fake.calls.http.head(url),
+        await get(fake, f"/api/v1/job/result/{job_id}/0"),
+    ):
+        assert answer.headers["Repr-Digest"] == expected
 
 
 async def test_a_result_that_was_replaced_has_another_tag(fake: FakeService, url: str) -> None:

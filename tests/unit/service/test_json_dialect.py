@@ -1,5 +1,6 @@
 """The JSON dialect: the same jobs as in UWS, in other words."""
 
+import hashlib
 from typing import Any
 
 import httpx
@@ -47,7 +48,10 @@ async def test_a_job_is_created_started_and_told_in_both_dialects(fake: FakeServ
     told = await get(fake, f"/{job.job_id}")
     assert (told["phase"], told["errorSummary"]) == ("completed", {"message": ""})
     assert told["executionDuration"] >= 0
-    assert told["results"] == [{"id": 0, "uri": f"/jobs/{job.job_id}/out/maps/a.json"}]
+    digest = hashlib.sha256(b"[1]").hexdigest()
+    assert told["results"] == [
+        {"id": 0, "uri": f"/jobs/{job.job_id}/out/maps/a.json", "size": 3, "sha256": digest}
+    ]
     assert await get(fake, f"/{job.job_id}/results") == told["results"]
     expected = {"command": ["work"], "environment": [{"name": "text", "value": 'a\n"b" \\'}]}
     assert await get(fake, f"/{job.job_id}/parameters") == expected == told["parameters"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lsst.ts.ocps.payloads.schema import ResultSpec
 from lsst.ts.ocps.service.errors import NotFoundError
 from lsst.ts.ocps.service.results import JobFolder, last_line, mime_type
 from lsst.ts.ocps.service.schema import StoredResult
@@ -111,6 +112,76 @@ def test_output_folder_and_its_parents_are_not_followed_as_links(folder: JobFold
     folder.output_path.symlink_to(folder.path.parent)
     with pytest.raises(NotFoundError):
         folder.open_result(result("secret.txt"))
+
+
+def test_a_folder_of_a_job_replaced_by_a_link_is_not_followed(folder: JobFolder) -> None:
+    put(folder, "a")
+    elsewhere = folder.path.with_name("elsewhere")
+    folder.path.rename(elsewhere)
+    folder.path.symlink_to(elsewhere)
+    with pytest.raises(NotFoundError):
+        folder.open_result(result("a"))
+    assert folder.collect() == ()
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_listed_is_not_followed(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder, "inner/x")
+    put(folder, "real.txt")
+    really_open = os.open
+
+    def swap(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if path == "inner":
+            (folder.output_path / "inner").rename(folder.path / "moved")
+            (folder.output_path / "inner").symlink_to(folder.path.parent)
+        return really_open(path, flags, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", swap)
+    assert [file.result_id for file in folder.collect()] == ["real.txt"]
+
+
+def test_folders_too_deep_are_left_out_and_cost_no_descriptors(folder: JobFolder) -> None:
+    put(folder, "z.txt")
+    put(folder, "/".join(["deep"] * 99) + "/found.txt")
+    put(folder, "/".join(["deep"] * 100) + "/lost/lost.txt")
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (counts)
+    names = [file.path.rpartition("/")[2] for file in folder.collect()]
+    assert names == ["found.txt", "z.txt"]
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 (counts)
+
+
+def test_what_the_command_said_is_listed_last_and_only_if_it_said_something(folder: JobFolder) -> None:
+    put(folder, "stdout.txt", "an output")
+    (folder.path / "stdout.txt").write_text("said")
+    (folder.path / "stderr.txt").write_text("")
+    output, said = folder.collect()
+    assert (said.result_id, said.path, said.size, said.is_log) == ("stdout.txt-2", "stdout.txt", 4, True)
+    assert (output.result_id, output.is_log) == ("stdout.txt", False)
+    for listed, content in ((output, b"an output"), (said, b"said")):
+        file, _ = folder.open_result(listed)
+        with file:
+            assert file.read() == content
+
+
+def test_a_link_in_the_place_of_what_the_command_said_is_not_followed(folder: JobFolder) -> None:
+    (folder.path / "stdout.txt").symlink_to(folder.path.parent / "secret.txt")
+    assert folder.collect() == ()
+
+
+def test_of_several_patterns_the_first_counts_and_files_with_a_meaning_need_none(folder: JobFolder) -> None:
+    for name in ("a.fits", "maps/b.fits", "c.txt", "result.json", "maps/metrics.json", "metrics.json"):
+        put(folder, name)
+    wanted = (
+        ResultSpec(pattern="maps/*.fits", mime_type="image/fits"),
+        ResultSpec(pattern="*.fits"),
+    )
+    assert [(file.path, file.mime_type) for file in folder.collect(wanted)] == [
+        ("a.fits", "application/fits"),
+        ("maps/b.fits", "image/fits"),
+        ("metrics.json", "application/json"),
+        ("result.json", "application/json"),
+    ]
 
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(folder: JobFolder) -> None:

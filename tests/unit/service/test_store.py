@@ -88,7 +88,10 @@ class TestStore:
             assert await store.find("1a")
 
     async def test_the_end_is_kept_whole(self, place: Path | sa.URL) -> None:
-        files = (StoredResult("a_b", "a/b\udcff", 5, "text/plain"),)
+        files = (
+            StoredResult("a_b", "a/b\udcff", 5, "text/plain", "ab" * 32),
+            StoredResult("stdout.txt", "stdout.txt", 7, "text/plain", is_log=True),
+        )
         error = ErrorSummary("wrong", is_transient=True, has_detail=True)
         async with opened(place) as store:
             await put(store, P.EXECUTING)
@@ -97,7 +100,10 @@ class TestStore:
         assert found is not None
         assert (found.phase, found.exit_code, found.files) == (P.ERROR, 3, files)
         assert (found.job.error, found.job.end_time) == (error, CREATED)
-        assert [(result.result_id, result.size) for result in found.job.results] == [("a_b", 5)]
+        assert [(result.result_id, result.size, result.sha256) for result in found.job.results] == [
+            ("a_b", 5, "ab" * 32),
+            ("stdout.txt", 7, None),
+        ]
         assert not found.handed_over
 
     async def test_only_one_of_many_changes_from_the_same_phase_succeeds(self, place: Path | sa.URL) -> None:

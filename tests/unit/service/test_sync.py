@@ -147,5 +147,6 @@ class TestSync:
     ],
 )
 def test_the_primary_result_is_called_result_or_is_the_first(paths: list[str], primary: str | None) -> None:
-    found = primary_result(StoredResult(path, path, 1, "text/plain") for path in paths)
+    logs = [StoredResult(name, name, 1, "text/plain", is_log=True) for name in ("stdout.txt", "result")]
+    found = primary_result([*logs, *(StoredResult(path, path, 1, "text/plain") for path in paths)])
     assert (found.path if found else None) == primary

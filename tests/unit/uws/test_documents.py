@@ -220,6 +220,15 @@ def test_milliseconds_are_kept_and_nothing_is_rounded_up() -> None:
     assert b"<uws:startTime>2031-02-03T04:05:06.999Z<" in document
 
 
+def test_the_digest_of_a_result_is_valid_and_read_again() -> None:
+    results = (Result("a", f"{URL}/results/a", 1, "text/plain", "0f" * 32), Result("b", f"{URL}/results/b"))
+    document = job_to_xml(Job("1", ExecutionPhase.COMPLETED, results=results), job_url=URL)
+    assert schema_problems(document) == []
+    assert parse_job(document, URL).results == results
+    strange = document.replace(b"0f" * 32, b"no digest")
+    assert parse_job(strange, URL).results[0].sha256 is None
+
+
 def test_a_result_without_link_is_linked_below_its_job() -> None:
     document = results_to_xml([Result("a b/c?.fits"), Result("é\x01")], job_url=URL)
     links = [result.url for result in parse_results(document, URL)]

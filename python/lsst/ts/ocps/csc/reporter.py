@@ -57,7 +57,7 @@ def _to_output_fields(job_id: str, output: Result, file: DepositedFile | None) -
         "output_id": clip(output.result_id),
         "url": clip(output.url or ""),
         "mime_type": clip(output.mime_type or ""),
-        "checksum": "",
+        "checksum": output.sha256 or "",
         "byte_size": -1 if output.size is None else output.size,
     }
     if file is not None:

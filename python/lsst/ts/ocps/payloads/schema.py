@@ -17,9 +17,10 @@ from .limits import LimitSettings
 from .locations import check_location
 from .template import parse_argument
 
-__all__ = ["ApiServerSpec", "DepositSpec", "PayloadDefinition", "RunSpec"]
+__all__ = ["ApiServerSpec", "DepositSpec", "PayloadDefinition", "ResultSpec", "RunSpec"]
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_MIME_TYPE = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(; ?[A-Za-z0-9-]+=[A-Za-z0-9!#$&^_.+-]+)*$"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _JOB_VARIABLES = frozenset({"JOB_ID", "RUN_ID", "JOB_DIR", "JOB_OUTPUT_DIR"})
 _MISSING = object()
@@ -117,6 +118,16 @@ class DepositSpec(_Model):
     """Patterns of the result names to deposit."""
 
 
+class ResultSpec(_Model):
+    """Which output files are results."""
+
+    pattern: str = Field(min_length=1)
+    """Pattern of their paths below the output folder; ``*`` stands for slashes, too."""
+
+    mime_type: Annotated[str, Field(pattern=_MIME_TYPE)] | None = None
+    """Their media type; None: as their names tell."""
+
+
 class RunSpec(_Model):
     """How the service runs the payload."""
 
@@ -148,6 +159,10 @@ class RunSpec(_Model):
 
     outputs: Annotated[str, AfterValidator(_check_outputs)] = "out"
     """Folder below the job's directory that the payload writes its results into."""
+
+    results: tuple[ResultSpec, ...] = ()
+    """Which files there are results: those that one of the patterns matches, and of several the first counts;
+    empty: all. ``result.json`` and ``metrics.json`` always are."""
 
 
 class ApiServerSpec(_Model):

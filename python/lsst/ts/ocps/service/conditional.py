@@ -1,5 +1,6 @@
 """Which part of a file a request wants, and whether it wants any (RFC 9110 sections 13 and 14). No I/O."""
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ class Version:
     mark: str
     """Differs whenever the content may differ; ASCII without quotes."""
 
+    sha256: str | None = None
+    """SHA-256 that the whole content had when its job ended, in hexadecimal digits."""
+
     @property
     def etag(self) -> str:
         """The entity tag, a strong one."""
@@ -35,10 +39,17 @@ class Version:
         """The time of modification as headers can tell it: whole seconds."""
         return datetime.fromtimestamp(int(self.modified), UTC)
 
+    @staticmethod
+    def _repr_digest(sha256: str) -> str:
+        """The value of the header (RFC 9530): that of the whole content, also where a part is sent."""
+        return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
     @property
     def headers(self) -> dict[str, str]:
         """What every answer about the file tells."""
+        digest = {} if self.sha256 is None else {"Repr-Digest": self._repr_digest(self.sha256)}
         return {
+            **digest,
             "ETag": self.etag,
             "Last-Modified": format_datetime(self.last_modified, usegmt=True),
             "Accept-Ranges": "bytes",

@@ -170,9 +170,17 @@ def to_phase(stored: StoredJob) -> str:
 
 
 def to_results(stored: StoredJob) -> list[dict[str, Any]]:
-    """The results; the path is one that the dialect would have, and nothing of this machine."""
+    """The results; the path is one that the dialect would have, and nothing of this machine.
+
+    Size (byte) and SHA-256 (hexadecimal, None if unknown) are more than the dialect has.
+    """
     return [
-        {"id": number, "uri": f"/jobs/{stored.job_id}/out/{file.path}"}
+        {
+            "id": number,
+            "uri": f"/jobs/{stored.job_id}/out/{file.path}",
+            "size": file.size,
+            "sha256": file.sha256,
+        }
         for number, file in enumerate(stored.files)
     ]
 

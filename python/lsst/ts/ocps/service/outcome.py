@@ -1,6 +1,6 @@
 """How a job ended, and how that is kept."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ def outcome_columns(outcome: Outcome) -> dict[str, Any]:
     return {
         "end_time": outcome.end_time,
         "exit_code": outcome.exit_code,
-        "results": [[file.result_id, file.path, file.size, file.mime_type] for file in outcome.files],
+        "results": [astuple(file) for file in outcome.files],
         "stored_bytes": sum(file.size for file in outcome.files),
         "error_message": error.message if error else None,
         "error_is_transient": error.is_transient if error else False,

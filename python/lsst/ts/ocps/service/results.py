@@ -11,12 +11,15 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from lsst.ts.ocps.executors.base import STDERR, STDOUT
+from lsst.ts.ocps.payloads.schema import ResultSpec
 from lsst.ts.ocps.uws.progress import Progress
 
 from .conditional import Version
@@ -29,6 +32,13 @@ _log = logging.getLogger(__name__)
 
 PROGRESS_FILE = "progress.json"
 """Name of the output file that tells the progress; it is not a result."""
+
+_MEANINGFUL = frozenset({"result.json", "metrics.json"})
+"""Outputs that are results in any case: they are read for what they say."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_MAX_DEPTH = 100
+"""How deep below the output folder results are looked for; each level takes a descriptor."""
 
 _MAX_PROGRESS = 16 * 1024
 _MAX_TAIL = 64 * 1024
@@ -82,14 +92,23 @@ class JobFolder:
             with suppress(FileNotFoundError):
                 shutil.rmtree(self.path)
 
-    def collect(self) -> tuple[StoredResult, ...]:
-        """List the outputs, sorted by path."""
+    def collect(self, wanted: Sequence[ResultSpec] = ()) -> tuple[StoredResult, ...]:
+        """List the outputs, sorted by path, and then what the command said, if it said anything.
+
+        Parameters
+        ----------
+        wanted
+            Which outputs are results; empty: all.
+        """
         results: dict[str, StoredResult] = {}
-        for path, size in sorted(_walk(self.output_path, PurePosixPath())):
-            if path == PROGRESS_FILE:
-                continue
-            result_id = _unique_id(path, results)
-            results[result_id] = StoredResult(result_id, path, size, mime_type(path))
+        for path, size in sorted(self._walk(PurePosixPath(self.outputs))):
+            if path != PROGRESS_FILE and (media_type := _find_type(path, wanted)) is not None:
+                result_id = _unique_id(path, results)
+                results[result_id] = StoredResult(result_id, path, size, media_type)
+        for name in (STDOUT, STDERR):
+            if size := self._size_of(name):
+                result_id = _unique_id(name, results)
+                results[result_id] = StoredResult(result_id, name, size, "text/plain", is_log=True)
         return tuple(results.values())
 
     def open_result(self, result: StoredResult) -> tuple[IO[bytes], Version]:
@@ -100,11 +119,11 @@ class JobFolder:
         NotFoundError
             If it is not there any more, or is not a regular file in the output folder.
         """
-        file = self._open(PurePosixPath(self.outputs, result.path))
+        file = self._open(PurePosixPath("" if result.is_log else self.outputs, result.path))
         status = os.fstat(file.fileno())
         # The inode tells a file from one that was moved to its place.
         mark = f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
-        return file, Version(status.st_size, status.st_mtime, mark)
+        return file, Version(status.st_size, status.st_mtime, mark, result.sha256)
 
     def read_progress(self) -> Progress | None:
         """What the job says of its progress; None if nothing, or nothing that makes sense."""
@@ -123,29 +142,50 @@ class JobFolder:
     def read_stderr_tail(self) -> str:
         """The end of standard error."""
         try:
-            with self._open(PurePosixPath("stderr.txt")) as file:
+            with self._open(PurePosixPath(STDERR)) as file:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(max(0, size - _MAX_TAIL))
                 return file.read(_MAX_TAIL).decode(errors="replace")
         except NotFoundError:
             return ""
 
+    def _size_of(self, name: str) -> int:
+        try:
+            with self._open(PurePosixPath(name)) as file:
+                return os.fstat(file.fileno()).st_size
+        except NotFoundError:
+            return 0
+
+    @contextmanager
+    def _opened_folder(self, folders: Iterable[str]) -> Iterator[int]:
+        """A descriptor of a folder below this one; no link is followed on the way, not even to this one."""
+        directory = os.open(self.path, _FOLDER)
+        try:
+            for folder in folders:
+                _check_part(folder)
+                inner = os.open(folder, _FOLDER, dir_fd=directory)
+                os.close(directory)
+                directory = inner
+            yield directory
+        finally:
+            os.close(directory)
+
+    def _walk(self, relative: PurePosixPath) -> Iterator[tuple[str, int]]:
+        """Paths below a folder, and sizes, of its regular files; hidden ones and links are left out."""
+        try:
+            with self._opened_folder(relative.parts) as directory:
+                yield from _walk(directory, PurePosixPath())
+        except OSError as error:
+            _log.warning("outputs in %s are left out: %s", self.path / relative, error)
+
     def _open(self, relative: PurePosixPath) -> IO[bytes]:
         """Open a regular file without following any link below the folder."""
         try:
-            directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                *folders, name = relative.parts
-                for folder in folders:
-                    _check_part(folder)
-                    inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-                    os.close(directory)
-                    directory = inner
-                _check_part(name)
+            *folders, name = relative.parts or ("",)
+            _check_part(name)
+            with self._opened_folder(folders) as directory:
                 # O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
                 opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-            finally:
-                os.close(directory)
         except OSError as error:
             raise NotFoundError(f"{relative} cannot be read: {error.strerror}") from error
         if not stat.S_ISREG(os.fstat(opened).st_mode):
@@ -176,20 +216,44 @@ def _check_part(part: str) -> None:
         raise NotFoundError(f"{part!r} is not a name")
 
 
-def _walk(directory: Path, relative: PurePosixPath) -> Iterator[tuple[str, int]]:
-    """Paths and sizes of the regular files; hidden ones and links are left out."""
+def _find_type(path: str, wanted: Sequence[ResultSpec]) -> str | None:
+    """The media type of an output; None if it is no result."""
+    guessed = mime_type(path)
+    for each in wanted:
+        if fnmatchcase(path, each.pattern):
+            return each.mime_type or guessed
+    return guessed if not wanted or path in _MEANINGFUL else None
+
+
+def _walk(directory: int, relative: PurePosixPath) -> Iterator[tuple[str, int]]:
+    """Walk a folder that is open: what takes the place of one meanwhile is not followed."""
     try:
         with os.scandir(directory) as scan:
             entries = [entry for entry in scan if not entry.name.startswith(".")]
         for entry in entries:
             path = relative / entry.name
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(directory / entry.name, path)
-            elif entry.is_file(follow_symlinks=False):
+            if entry.is_file(follow_symlinks=False):
                 yield str(path), entry.stat(follow_symlinks=False).st_size
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _walk_inner(directory, path)
     except OSError as error:
         # The job may have removed or locked it; the rest is still worth having.
-        _log.warning("outputs in %s are left out: %s", directory, error)
+        _log.warning("outputs in %s are left out: %s", relative, error)
+
+
+def _walk_inner(directory: int, path: PurePosixPath) -> Iterator[tuple[str, int]]:
+    if len(path.parts) > _MAX_DEPTH:
+        _log.warning("outputs in %s are left out: deeper than %d folders", path.parts[0], _MAX_DEPTH)
+        return
+    try:
+        inner = os.open(path.name, _FOLDER, dir_fd=directory)
+    except OSError as error:
+        _log.warning("outputs in %s are left out: %s", path, error)
+        return
+    try:
+        yield from _walk(inner, path)
+    finally:
+        os.close(inner)
 
 
 def _unique_id(path: str, taken: dict[str, StoredResult]) -> str:

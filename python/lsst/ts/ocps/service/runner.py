@@ -16,8 +16,9 @@ from lsst.ts.ocps.uws.jobs import ErrorSummary
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 
 from .environment import attached_execution, new_execution
+from .outcome_reader import OutcomeReader
 from .patience import claim_patiently, patient
-from .results import JobFolder, last_line
+from .results import JobFolder
 from .schema import StoredJob, now
 from .store import Outcome, Store
 
@@ -142,6 +143,7 @@ class JobRunner:
         self._follow_patience = follow_patience
         self._max_output = max_output
         self._removable = removable
+        self._outcomes = OutcomeReader()
 
     def folder(self, stored: StoredJob) -> JobFolder:
         """The folder of a job."""
@@ -284,7 +286,9 @@ class JobRunner:
             }:
                 stored = await self._begin(stored, executor, status, native_id)
             status = await news.get()
-        outcome = await asyncio.to_thread(self._outcome, stored, status)
+        definition = self._definitions.get(stored.payload)
+        wanted = definition.run.results if definition and definition.run else ()
+        outcome = await self._outcomes.read(stored, status, self.folder(stored), wanted)
         if status.state is ExecutorState.SUCCEEDED and stored.phase is ExecutionPhase.QUEUED:
             stored = await self._begin(stored, executor, status, native_id)
         await self._settle(stored, _PHASES[status.state], outcome)
@@ -318,40 +322,6 @@ class JobRunner:
         if recorded is not None and recorded.destroyed:
             self._removable.set()
         _log.info("the command of an ended job is gone", exit_code=outcome.exit_code)
-
-    def _outcome(self, stored: StoredJob, status: ExecutionStatus) -> Outcome:
-        folder = self.folder(stored)
-        return Outcome(
-            end_time=status.end_time or now(),
-            exit_code=status.exit_code,
-            files=folder.collect(),
-            error=_error(stored, status, folder),
-        )
-
-
-def _error(stored: StoredJob, status: ExecutionStatus, folder: JobFolder) -> ErrorSummary | None:
-    """Why a command did not succeed, in the words of its own last line if it has any."""
-    match status.state:
-        case ExecutorState.SUCCEEDED:
-            return None
-        case ExecutorState.TIMED_OUT:
-            # Aborted by the service, which nobody but the service can explain.
-            limit = stored.job.execution_duration
-            return ErrorSummary(f"stopped: it ran longer than its execution duration, {limit} s")
-        case ExecutorState.CANCELLED:
-            return ErrorSummary("stopped from outside of the service")
-        case ExecutorState.EXCEEDED:
-            return ErrorSummary(f"stopped: {status.message}")
-        case _:
-            tail = folder.read_stderr_tail()
-    line = last_line(tail)
-    if status.exit_code is None:
-        message = status.message
-    elif status.exit_code < 0:
-        message = f"{status.message}; its last words: {line}" if line else status.message
-    else:
-        message = line or status.message
-    return ErrorSummary(message, has_detail=bool(line))
 
 
 def _bind(stored: StoredJob) -> None:

@@ -65,7 +65,9 @@ jobs = sa.Table(
     sa.Column("destruction", _Milliseconds),
     sa.Column("execution_duration", sa.Integer, nullable=False),
     sa.Column("parameters", sa.JSON, nullable=False, comment="[[name, value], …]"),
-    sa.Column("results", sa.JSON, nullable=False, comment="[[id, path, size, mime type], …]"),
+    sa.Column(
+        "results", sa.JSON, nullable=False, comment="[[id, path, size, mime type, SHA-256, is log], …]"
+    ),
     sa.Column("error_message", sa.Text),
     sa.Column("error_is_transient", sa.Boolean, nullable=False, default=False),
     sa.Column("error_has_detail", sa.Boolean, nullable=False, default=False),
@@ -125,6 +127,11 @@ class StoredResult:
     """Size when the job ended (byte)."""
 
     mime_type: str
+    sha256: str | None = None
+    """SHA-256 of its content when the job ended, in hexadecimal digits; None if nobody knows."""
+
+    is_log: bool = False
+    """Whether it is what the command said, kept beside the output folder: ``path`` is its name there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +200,7 @@ def job_from_row(row: Row[Any]) -> StoredJob:
         execution_duration=row.execution_duration,
         destruction=row.destruction,
         parameters=tuple(Parameter(name, value) for name, value in row.parameters),
-        results=tuple(Result(file.result_id, None, file.size, file.mime_type) for file in files),
+        results=tuple(Result(file.result_id, None, file.size, file.mime_type, file.sha256) for file in files),
         error=error,
         version="1.1",
     )

@@ -76,6 +76,8 @@ async def run_at_once(
 def primary_result(files: Iterable[StoredResult], *, media_type: str | None = None) -> StoredResult | None:
     """The result that answers a synchronous request: ``result``, with any suffix, or else the first.
 
+    What the command said is no answer, whether it said something or not.
+
     Parameters
     ----------
     files
@@ -88,7 +90,7 @@ def primary_result(files: Iterable[StoredResult], *, media_type: str | None = No
     UsageError
         If there are results, but none of that type.
     """
-    listed = list(files)
+    listed = [file for file in files if not file.is_log]
     there = sorted({base_type(file.mime_type) for file in listed})
     if listed and media_type is not None:
         listed = [file for file in listed if base_type(file.mime_type) == media_type]

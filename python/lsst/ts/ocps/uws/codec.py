@@ -22,6 +22,7 @@ from .times import parse_time
 from .xmltree import Node, beginning, decode, parse_xml
 
 __all__ = [
+    "CUSTOM_NAMESPACE",
     "check_job_info",
     "html_title",
     "is_html",
@@ -32,6 +33,9 @@ __all__ = [
     "parse_progress",
     "parse_results",
 ]
+
+CUSTOM_NAMESPACE = "urn:uwscustom"
+"""Attributes of results that the standard does not know; its schema allows them in this namespace."""
 
 _UWS = "http://www.ivoa.net/xml/UWS/"
 """What the namespaces of all versions begin with; 1.0 and 1.1 share ``…/v1.0``."""
@@ -44,6 +48,7 @@ _CODES = (
     "MultiValuedParamNotSupported",
     "Error",
 )
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FAULT = re.compile(rf"({'|'.join(_CODES)})\b(?:\s*(?::|\n|$)\s*(.*))?", re.DOTALL)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 
@@ -323,7 +328,9 @@ def _result(node: Node, base_url: str) -> Result:
     result = Result(result_id=node.attribute("id") or "", url=_link(node, base_url))
     with suppress(ValueError):
         result = replace(result, size=int(node.attribute("size") or ""))
-    return replace(result, mime_type=node.attribute("mime-type") or None)
+    digest = node.attribute(f"{{{CUSTOM_NAMESPACE}}}sha256") or ""
+    sha256 = digest if _SHA256.fullmatch(digest) else None
+    return replace(result, mime_type=node.attribute("mime-type") or None, sha256=sha256)
 
 
 def _error(root: Node) -> ErrorSummary | None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import quote
 
-from .codec import check_job_info
+from .codec import CUSTOM_NAMESPACE, check_job_info
 from .jobs import ErrorSummary, Job, JobRef, Parameter, Result
 from .progress import PROGRESS_NAMESPACE, Progress
 from .times import format_time
@@ -162,11 +162,14 @@ def _results(results: Iterable[Result], job_url: str) -> str:
 
 
 def _result(result: Result, job_url: str) -> str:
+    digest = ""
+    if result.sha256 is not None:
+        digest = f' xmlns:custom="{CUSTOM_NAMESPACE}"{_attribute("custom:sha256", result.sha256)}'
     url = result.url or f"{job_url}/results/{quote(_clean(result.result_id), safe='')}"
     return (
         f"<uws:result{_attribute('id', result.result_id)}"
         f' xlink:type="simple"{_attribute("xlink:href", url)}'
-        f"{_attribute('size', result.size)}{_attribute('mime-type', result.mime_type)}/>"
+        f"{_attribute('size', result.size)}{_attribute('mime-type', result.mime_type)}{digest}/>"
     )
 
 

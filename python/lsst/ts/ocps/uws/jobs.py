@@ -41,6 +41,9 @@ class Result:
     mime_type: str | None = None
     """Media type, if told."""
 
+    sha256: str | None = None
+    """SHA-256 of the content in hexadecimal digits, if told; no part of the standard."""
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorSummary:
