@@ -12,9 +12,9 @@ from lsst.ts.ocps.payloads.schema import ResultSpec
 from lsst.ts.ocps.uws.jobs import ErrorSummary
 
 from .errors import NotFoundError
+from .outcome import Outcome
 from .results import JobFolder, last_line
 from .schema import StoredJob, StoredResult, now
-from .outcome import Outcome
 
 __all__ = ["OutcomeReader"]
 
