@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DOC", "Step", "read_files", "read_page", "read_rows", "read_steps"]
+__all__ = ["DOC", "Step", "read_files", "read_page", "read_rows", "read_steps", "read_written"]
 
 DOC = Path(__file__).parents[2] / "doc"
 _BLOCK = re.compile(r"^\.\. code-block:: (\S+)\n((?:   \S.*\n)*)\n((?:(?:   .*)?\n)+)", re.MULTILINE)
@@ -34,12 +34,16 @@ def read_files(page: str) -> list[tuple[str, str]]:
     ]
 
 
+def read_written(page: str, language: str) -> list[str]:
+    """The blocks of code in a language."""
+    return [body for written, _, body in _blocks(page) if written == language]
+
+
 def read_steps(page: str) -> list[Step]:
     """The commands in the blocks of a console, in their order."""
     return [
         Step(lines.partition("\n")[0], lines.partition("\n")[2].strip())
-        for language, _, body in _blocks(page)
-        if language == "console"
+        for body in read_written(page, "console")
         for lines in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]
     ]
 

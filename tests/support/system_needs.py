@@ -4,6 +4,7 @@ import sys
 
 from support.apache_kafka import ensure_jars, find_missing_tools
 from support.apicurio import ensure_apicurio
+from support.nginx import find_nginx
 from support.postgresql import find_postgresql
 from support.redis_server import find_redis
 
@@ -13,6 +14,8 @@ def main() -> int:
     missing = find_missing_tools()
     if find_redis() is None:
         missing.append("redis-server (Debian package redis-server)")
+    if find_nginx() is None:
+        missing.append("nginx (Debian package nginx-light)")
     if find_postgresql() is None:
         missing.append("PostgreSQL (Debian package postgresql)")
     if missing:
