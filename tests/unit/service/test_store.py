@@ -1,7 +1,7 @@
 """The store on a real database: phases along the table only, filters, what is hidden."""
 
 import asyncio
-import tempfile
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -257,32 +257,37 @@ class TestJobFilter:
 PHASES = st.sampled_from([P.PENDING, P.QUEUED, P.EXECUTING, P.UNKNOWN, P.COMPLETED, P.ERROR, P.ABORTED])
 
 
-async def _change(store: Store, old: ExecutionPhase, new: ExecutionPhase) -> StoredJob | None:
-    return await store._change_phase("1a", old, new)
+async def _attempt_all(store: Store, attempts: list[tuple[ExecutionPhase, ExecutionPhase]]) -> None:
+    job_id = uuid.uuid4().hex
+    await store.add(new_job(job_id))
+    phase = P.PENDING
+    for old, new in attempts:
+        if not may_change(old, new):
+            with pytest.raises(ValueError, match="no job goes"):
+                await store._change_phase(job_id, old, new)
+            continue
+        changed = await store._change_phase(job_id, old, new)
+        assert (changed is not None) == (old is phase)
+        if changed is not None:
+            assert phase not in FINAL
+            phase = new
+        found = await store.find(job_id)
+        assert found is not None
+        assert found.phase is phase
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(PHASES, PHASES), max_size=12))
 def test_whatever_is_tried_a_job_moves_along_the_table_only_and_stays_where_it_ended(
-    attempts: list[tuple[ExecutionPhase, ExecutionPhase]],
+    place: Path | sa.URL,
 ) -> None:
-    async def run(directory: Path) -> None:
-        async with opened(directory / "jobs.sqlite") as store:
-            await store.add(new_job())
-            phase = P.PENDING
-            for old, new in attempts:
-                if not may_change(old, new):
-                    with pytest.raises(ValueError, match="no job goes"):
-                        await _change(store, old, new)
-                    continue
-                changed = await _change(store, old, new)
-                assert (changed is not None) == (old is phase)
-                if changed is not None:
-                    assert phase not in FINAL
-                    phase = new
-                found = await store.find("1a")
-                assert found is not None
-                assert found.phase is phase
+    with asyncio.Runner() as runner:
+        store = runner.run(Store.open(place, PhaseWatch()))
 
-    with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(run(Path(directory)))
+        @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @given(st.lists(st.tuples(PHASES, PHASES), max_size=12))
+        def check(attempts: list[tuple[ExecutionPhase, ExecutionPhase]]) -> None:
+            runner.run(_attempt_all(store, attempts))
+
+        try:
+            check()
+        finally:
+            runner.run(store.aclose())

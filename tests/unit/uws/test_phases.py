@@ -1,6 +1,8 @@
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lsst.ts.ocps.uws.phases import (
     ACTIVE,
@@ -94,3 +96,58 @@ def test_every_phase_can_be_reached_from_pending() -> None:
 def test_the_table_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         TRANSITIONS[P.COMPLETED] = frozenset({P.EXECUTING})  # type: ignore[index]
+
+
+def walk(attempts: list[tuple[P, P]], start: P = P.PENDING) -> list[P]:
+    """The phases of a job on which several try changes, each from the phase that it believes in."""
+    phases = [start]
+    for believed, wanted in attempts:
+        if believed is phases[-1] and may_change(believed, wanted):
+            phases.append(wanted)
+    return phases
+
+
+PHASES = st.sampled_from(P)
+ATTEMPTS = st.lists(st.tuples(PHASES, PHASES), max_size=200)
+
+
+@given(ATTEMPTS)
+def test_whatever_is_tried_in_whatever_order_gives_a_walk_along_the_table(
+    attempts: list[tuple[P, P]],
+) -> None:
+    phases = walk(attempts)
+    assert all(new in TRANSITIONS[old] for old, new in pairwise(phases))
+    # An end is an end, but for the archive; and nothing is archived that has not ended.
+    ends = [phase for phase in phases if phase in FINAL]
+    assert phases[len(phases) - len(ends) :] == ends
+    assert ends in (ends[:1], [*ends[:1], P.ARCHIVED])
+    assert ends[:1] != [P.ARCHIVED]
+    # Nothing becomes a draft again, and nothing completes that has not run.
+    assert phases.count(P.PENDING) == 1
+    if P.COMPLETED in phases:
+        assert P.EXECUTING in phases[: phases.index(P.COMPLETED)]
+
+
+@given(ATTEMPTS, st.lists(st.tuples(PHASES, PHASES), max_size=5))
+def test_a_change_from_a_phase_that_is_past_changes_nothing(
+    attempts: list[tuple[P, P]], late: list[tuple[P, P]]
+) -> None:
+    phases = walk(attempts)
+    stale = [(believed, wanted) for believed, wanted in late if believed is not phases[-1]]
+    assert walk([*attempts, *stale]) == phases
+
+
+@given(ATTEMPTS)
+def test_from_wherever_a_job_is_it_can_be_brought_to_its_end(attempts: list[tuple[P, P]]) -> None:
+    phase = walk(attempts)[-1]
+    if phase in ACTIVE:
+        assert walk([(phase, P.ABORTED), (P.ABORTED, P.ARCHIVED)], phase) == [phase, P.ABORTED, P.ARCHIVED]
+    else:
+        assert phase is P.ARCHIVED or walk([(phase, P.ARCHIVED)], phase) == [phase, P.ARCHIVED]
+
+
+@given(st.lists(PHASES, max_size=6))
+def test_a_job_that_is_told_the_same_twice_is_where_it_was_told_to_be(steps: list[P]) -> None:
+    attempts = [(old, new) for old, new in pairwise([P.PENDING, *steps])]
+    doubled = [attempt for attempt in attempts for _ in range(2)]
+    assert walk(doubled) == walk(attempts)
