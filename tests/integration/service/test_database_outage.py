@@ -50,9 +50,11 @@ def is_to_be_repeated(answer: httpx.Response) -> bool:
 
 async def until_answered(calls: Calls, path: str) -> httpx.Response:
     async with asyncio.timeout(30):
-        while is_to_be_repeated(answer := await calls.http.get(path)):
+        while True:
+            answer = await calls.http.get(path)
+            if not is_to_be_repeated(answer):
+                return answer
             await asyncio.sleep(0.05)
-    return answer
 
 
 async def test_a_restart_of_the_database_costs_no_job_and_is_told_as_such(

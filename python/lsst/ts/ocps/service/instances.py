@@ -6,13 +6,14 @@ when to look, the lock tells the truth: a process that hangs keeps its jobs. The
 host, since nobody can see the commands of another host.
 """
 
+import asyncio
 import fcntl
 import os
 import re
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -87,20 +88,28 @@ def own_name(directory: Path) -> Iterator[str]:
             os.close(lock)
 
 
-@contextmanager
-def try_lock(directory: Path, name: str) -> Iterator[bool]:
+@asynccontextmanager
+async def try_lock(directory: Path, name: str) -> AsyncIterator[bool]:
     """Hold the lock of a dead process; gives whether it is dead, and of this host and data directory."""
-    lock: int | None = None
-    if name.rpartition("_")[0] == host_name():
-        with suppress(FileNotFoundError):
-            lock = os.open(_lock_path(directory, name), os.O_RDWR | os.O_CLOEXEC)
-    if lock is None:
-        yield False
-        return
+    lock = await asyncio.to_thread(_take_over_lock, directory, name)
     try:
-        yield _lock(lock, fcntl.LOCK_EX)
+        yield lock is not None
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
+
+
+def _take_over_lock(directory: Path, name: str) -> int | None:
+    if name.rpartition("_")[0] != host_name():
+        return None
+    try:
+        lock = os.open(_lock_path(directory, name), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    if _lock(lock, fcntl.LOCK_EX):
+        return lock
+    os.close(lock)
+    return None
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import structlog
 
@@ -18,7 +19,7 @@ from .instances import InstanceTable, try_lock
 from .postgresql import PostgresqlDatabase
 from .watch import PhaseWatch
 
-__all__ = ["JobNews", "Peers"]
+__all__ = ["Peers"]
 
 _CHANNEL = "ocps_jobs"
 _RECONCILE = 15.0
@@ -31,12 +32,20 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class JobNews:
-    """A change that another process has made."""
+class _JobNews:
+    """A change that a process has made to a job."""
 
+    instance: str
     job_id: str
     payload: str
-    phase: ExecutionPhase
+    phase: str
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read what the database tells of a change; see the trigger in ``migrations``."""
+        news = cls(**json.loads(text))
+        ExecutionPhase(news.phase)
+        return news
 
 
 class Peers:
@@ -130,13 +139,13 @@ class Peers:
     async def _attempt(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except StoreError as error:
-            _log.warning("the database fails; trying again", reason=str(error))
+        except (StoreError, OSError) as error:
+            _log.warning("database or data directory fails; trying again", reason=str(error))
 
     async def _look_after(self) -> None:
         await self._table.prolong()
         for name in await self._table.list_abandoned():
-            with try_lock(self._data_directory, name) as is_dead:
+            async with try_lock(self._data_directory, name) as is_dead:
                 if is_dead:
                     adopted = await self._table.adopt(name)
                     _log.warning("took over the jobs of a dead process", process=name, jobs=len(adopted))
@@ -154,9 +163,13 @@ class Peers:
         await self._dispatcher.reconcile()
 
     async def _hear(self, text: str) -> None:
-        said = json.loads(text)
-        if said["instance"] == self._name:
+        try:
+            news = _JobNews.from_text(text)
+        except (ValueError, TypeError) as error:
+            # Whoever may use the database may say what they like.
+            _log.warning("news that cannot be read", reason=str(error))
             return
-        news = JobNews(said["job_id"], said["payload"], ExecutionPhase(said["phase"]))
+        if news.instance == self._name:
+            return
         self._watch.publish(news.job_id, None)
-        await self._dispatcher.note_news(news.job_id, news.payload, news.phase)
+        await self._dispatcher.note_news(news.job_id, news.payload, ExecutionPhase(news.phase))
