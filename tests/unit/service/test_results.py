@@ -1,12 +1,18 @@
 """The folder of a job: what is listed, what is opened, and what never is."""
 
+import inspect
+import itertools
 import json
 import os
+import resource
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from lsst.ts.ocps.payloads.schema import ResultSpec
+from lsst.ts.ocps.service import results
 from lsst.ts.ocps.service.errors import NotFoundError
 from lsst.ts.ocps.service.results import JobFolder, last_line, mime_type
 from lsst.ts.ocps.service.schema import StoredResult
@@ -281,6 +287,59 @@ def test_the_last_line_is_the_last_that_says_something(text: str, line: str) -> 
 )
 def test_media_types_follow_the_name(path: str, media_type: str) -> None:
     assert mime_type(path) == media_type
+
+
+def make_deep(folder: JobFolder) -> None:
+    directory = os.open(folder.output_path, os.O_RDONLY)
+    for _ in range(150):
+        os.mkdir("deep", dir_fd=directory)
+        inner = os.open("deep", os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = inner
+    os.close(directory)
+
+
+def test_folders_for_which_there_are_too_few_descriptors_are_removed(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_MAX_DEPTH", 20)
+    make_deep(folder)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = set(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208 (numbers)
+    free = (number for number in itertools.count() if number not in taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, 60, None)), hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            shutil.rmtree(folder.path)
+        folder.remove()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not folder.path.exists()
+
+
+def test_folders_too_deep_for_calls_within_calls_are_removed(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_MAX_DEPTH", 20)
+    make_deep(folder)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 120)
+    try:
+        with pytest.raises(RecursionError):
+            shutil.rmtree(folder.path)
+        folder.remove()
+    finally:
+        sys.setrecursionlimit(limit)
+    assert not folder.path.exists()
+
+
+def test_a_link_in_the_place_of_the_folder_is_removed_and_not_followed(folder: JobFolder) -> None:
+    elsewhere = folder.path.with_name("elsewhere")
+    folder.path.rename(elsewhere)
+    folder.path.symlink_to(elsewhere)
+    folder.remove()
+    assert not folder.path.is_symlink()
+    assert elsewhere.exists()
 
 
 def test_removing_takes_everything_and_does_not_follow_links(folder: JobFolder) -> None:

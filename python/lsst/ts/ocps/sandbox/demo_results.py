@@ -10,6 +10,7 @@ from lsst.ts.ocps.observer.runs import RunOutcome, RunVerdict
 
 __all__ = ["copy_results"]
 
+_LOGS = frozenset({"stdout.txt", "stderr.txt"})
 _TIMEOUT = 20.0
 
 
@@ -26,11 +27,12 @@ async def copy_results(outcome: RunOutcome, folder: Path) -> list[Path]:
     Returns
     -------
     list [ pathlib.Path ]
-        The files, in the order of the results.
+        The files, in the order of the results; not what the program said, which has one name in all runs.
     """
     if outcome.verdict is not RunVerdict.COMPLETED:
         return []
-    results: list[dict[str, Any]] = outcome.result.get("results") or []
+    listed: list[dict[str, Any]] = outcome.result.get("results") or []
+    results = [result for result in listed if result["id"] not in _LOGS]
     # Loopback: never through a proxy.
     async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
         return [await _copy(client, result, folder) for result in results]

@@ -4,6 +4,7 @@ Everything here blocks; callers use `asyncio.to_thread`. Jobs are not trusted: b
 symbolic link is ever followed and nothing but regular files is opened.
 """
 
+import errno
 import json
 import logging
 import mimetypes
@@ -11,6 +12,7 @@ import os
 import re
 import shutil
 import stat
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,7 +40,7 @@ _MEANINGFUL = frozenset({"result.json", "metrics.json"})
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _MAX_DEPTH = 100
-"""How deep below the output folder results are looked for; each level takes a descriptor."""
+"""How deep folders are looked into; each level takes a descriptor."""
 
 _MAX_PROGRESS = 16 * 1024
 _MAX_TAIL = 64 * 1024
@@ -87,10 +89,38 @@ class JobFolder:
 
     def remove(self) -> None:
         """Remove everything; harmless if it is gone."""
+        if self.path.is_symlink():
+            # Its job has put that there; where it leads to is no concern of ours.
+            self.path.unlink(missing_ok=True)
         while self.path.exists():
-            # Another process of the service may be removing it too.
-            with suppress(FileNotFoundError):
-                shutil.rmtree(self.path)
+            try:
+                # Another process of the service may be removing it too.
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(self.path)
+            except (RecursionError, OSError) as error:
+                # Folders in folders in folders… take calls and descriptors.
+                is_deep = isinstance(error, RecursionError) or error.errno == errno.EMFILE
+                if not is_deep or not self._flatten():
+                    raise
+
+    def _flatten(self) -> bool:
+        """Move folders that lie deep up to this one, until none does; whether there were any."""
+        was_deep = False
+        with self._opened_folder(()) as top:
+            while self._move_up(top):
+                was_deep = True
+        return was_deep
+
+    @staticmethod
+    def _move_up(top: int) -> bool:
+        moved = False
+        for root, folders, _, directory in os.fwalk(".", dir_fd=top):
+            if len(PurePosixPath(root).parts) >= _MAX_DEPTH:
+                for name in folders:
+                    os.rename(name, f".{uuid.uuid4()}", src_dir_fd=directory, dst_dir_fd=top)
+                    moved = True
+                folders.clear()
+        return moved
 
     def collect(self, wanted: Sequence[ResultSpec] = ()) -> tuple[StoredResult, ...]:
         """List the outputs, sorted by path, and then what the command said, if it said anything.
