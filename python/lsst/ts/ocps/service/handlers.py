@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import quote
 
 from fastapi import APIRouter
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lsst.ts.ocps.uws.documents import job_list_to_xml, job_to_xml, parameters_to_xml, results_to_xml
+from lsst.ts.ocps.uws.phases import FINAL
 from lsst.ts.ocps.uws.progress import Progress
 from lsst.ts.ocps.uws.times import format_time
 
@@ -48,8 +50,17 @@ def _job_url(request: Request, payload: str, job_id: str) -> str:
 
 
 def _job_document(request: Request, stored: StoredJob, progress: Progress | None = None) -> bytes:
+    job_url = _job_url(request, stored.payload, stored.job_id)
+    if stored.phase in FINAL:
+        return _ended_document(stored, job_url)
     job = replace(stored.job, quote=context_of(request).jobs.quote(stored))
-    return job_to_xml(job, job_url=_job_url(request, stored.payload, stored.job_id), progress=progress)
+    return job_to_xml(job, job_url=job_url, progress=progress)
+
+
+@lru_cache(maxsize=4)
+def _ended_document(stored: StoredJob, job_url: str) -> bytes:
+    """The document of a job that has ended, once for all who wait for it."""
+    return job_to_xml(stored.job, job_url=job_url)
 
 
 async def _form(request: Request) -> Form:
@@ -175,14 +186,14 @@ async def _list(request: Request, payload: str | None) -> Response:
     _JOB, summary="A job; WAIT and PHASE to be answered when its phase changes", openapi_extra=WAITING
 )
 async def read_job(request: Request, payload: str, job_id: str) -> Response:
-    context = context_of(request)
+    context, jobs = context_of(request), jobs_of(request)
     waiting = read_waiting(read_query(request), max_wait=context.config.max_wait)
     if waiting.seconds > 0:
         async with _disconnection(request) as left:
-            stored = await jobs_of(request).wait(payload, job_id, waiting, left=left)
+            stored = await jobs.wait(payload, job_id, waiting, left=left)
     else:
-        stored = await jobs_of(request).get(payload, job_id)
-    progress = await jobs_of(request).read_progress(stored)
+        stored = await jobs.get(payload, job_id)
+    progress = await jobs.read_progress(stored)
     return xml_response(_job_document(request, stored, progress))
 
 
@@ -211,12 +222,12 @@ async def _disconnection(request: Request) -> AsyncIterator[asyncio.Future[None]
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    task = asyncio.create_task(watch(), name=f"client of {request.url.path}")
+    task = asyncio.create_task(watch(), name=f"client of {request.scope['path']}")
     try:
         yield task
     finally:
+        # It ends at its next turn; a thousand who wait for one job do not wait for that too.
         task.cancel()
-        await asyncio.wait({task})
 
 
 # Parts of jobs

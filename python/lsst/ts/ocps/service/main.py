@@ -1,6 +1,7 @@
 """The service as a process: address, signals, start and stop."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -156,6 +157,8 @@ async def serve(config: ServiceConfig) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         async with running_service(config) as service:
+            # What is here now stays: looking through it again and again would stop everything for a while.
+            gc.freeze()
             stopped = asyncio.create_task(stop.wait(), name="stop signal")
             failed = asyncio.create_task(service.wait_for_failure(), name="failure")
             await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
