@@ -203,7 +203,7 @@ class TestStore:
                 await store.add(new_job(job_id, destruction=CREATED + timedelta(hours=3 - number)))
             assert await store.next_destruction() == CREATED + timedelta(hours=1)
             due = await store.list_due(CREATED + timedelta(hours=2))
-        assert [job.job_id for job in due] == ["1b", "1c"]
+        assert [job.job_id for job in due] == ["1c", "1b"]
 
     async def test_a_database_that_cannot_be_opened_is_told_by_its_path(self, tmp_path: Path) -> None:
         (tmp_path / "jobs.sqlite").write_text("this is no database, and long enough to be seen as none" * 20)

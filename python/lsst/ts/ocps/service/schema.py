@@ -95,11 +95,16 @@ jobs = sa.Table(
     sa.Index("jobs_by_owner_and_phase", "owner_id", "phase"),
     sa.Index("jobs_by_payload", "payload", "creation_time", "job_id"),
     sa.Index("jobs_by_time", "creation_time", "job_id"),
-    sa.Index("jobs_by_phase", "phase"),
+    sa.Index("jobs_by_payload_and_phase", "payload", "phase", "creation_time", "job_id"),
+    sa.Index("jobs_by_phase", "phase", "creation_time", "job_id"),
     sa.Index("jobs_by_destruction", "destruction"),
-    sa.Index("jobs_by_handed_over", "handed_over"),
-    sa.Index("jobs_by_destroyed", "destroyed"),
 )
+
+# Of the few jobs that they are needed for: SQLite would take an index of all for "not destroyed", which
+# nearly every job is.
+for _name, _column in (("jobs_handed_over", jobs.c.handed_over), ("jobs_destroyed", jobs.c.destroyed)):
+    _is_so = _column.is_(True)
+    _ = sa.Index(_name, jobs.c.job_id, sqlite_where=_is_so, postgresql_where=_is_so)
 
 instances = sa.Table(
     "instances",

@@ -348,7 +348,8 @@ class Store:
 
     async def list_due(self, time: datetime) -> Sequence[StoredJob]:
         """The jobs whose time of destruction has come."""
-        return await self._select((jobs.c.destruction <= time) & jobs.c.destroyed.is_(False))
+        is_due = (jobs.c.destruction <= time) & jobs.c.destroyed.is_(False)
+        return await self._select(is_due, jobs.c.destruction)
 
     async def list_removable(self) -> Sequence[StoredJob]:
         """The destroyed jobs whose commands have ended."""
@@ -373,8 +374,10 @@ class Store:
             alone=alone,
         )
 
-    async def _select(self, condition: sa.ColumnElement[bool]) -> list[StoredJob]:
-        query = sa.select(jobs).where(condition).order_by(jobs.c.job_id)
+    async def _select(
+        self, condition: sa.ColumnElement[bool], order: sa.ColumnElement[Any] = jobs.c.job_id
+    ) -> list[StoredJob]:
+        query = sa.select(jobs).where(condition).order_by(order)
         return await self._database.read(
             lambda connection: [job_from_row(row) for row in connection.execute(query)]
         )
