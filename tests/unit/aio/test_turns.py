@@ -1,10 +1,12 @@
 """Many tasks at once leave room for others."""
 
 import asyncio
+import time
 from contextlib import suppress
 
 import pytest
 
+from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.aio.turns import take_turn
 
 pytestmark = pytest.mark.asyncio
@@ -67,3 +69,18 @@ async def test_who_gives_up_waiting_takes_no_turn_away() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert sorted(done) == [*range(20), *range(40, 50)]
     await asyncio.wait_for(take_turn(), 5)
+
+
+async def test_what_a_turn_takes_is_not_taken_from_the_time_for_a_call() -> None:
+    deadlines = [Deadline("call", 10) for _ in range(60)]
+    first, last = deadlines[0].left(), deadlines[-1].left()
+
+    async def crowd(deadline: Deadline) -> None:
+        await take_turn(deadline)
+        await asyncio.sleep(0)
+
+    begin = time.monotonic()
+    await asyncio.gather(*(crowd(deadline) for deadline in deadlines))
+    waited = time.monotonic() - begin
+    assert first - deadlines[0].left() <= waited + 0.001
+    assert last - deadlines[-1].left() < waited

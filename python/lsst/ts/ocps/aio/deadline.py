@@ -32,6 +32,10 @@ class Deadline:
         """Time left (s), never negative."""
         return max(0.0, self._end - time.monotonic())
 
+    def extend(self, seconds: float) -> None:
+        """Add to the budget what was spent on something that it is not for (s)."""
+        self._end += seconds
+
     @property
     def expired(self) -> bool:
         """Whether the budget is spent."""

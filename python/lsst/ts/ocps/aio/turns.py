@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from weakref import WeakKeyDictionary
 
+from .deadline import Deadline
+
 __all__ = ["take_turn"]
 
 _PER_ROUND = 4
@@ -49,15 +51,23 @@ class _Turns:
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()
 
 
-async def take_turn() -> None:
+async def take_turn(deadline: Deadline | None = None) -> None:
     """Go on at once, unless several others did in this round of the event loop; then wait for one's turn.
 
     To be called where one event makes many tasks ready: a write to the disk, or to the broker, that has done
     for two hundred of them. Without it they all go on in one round, and nothing else gets to run meanwhile,
     neither a heartbeat nor the answer to somebody else.
+
+    Parameters
+    ----------
+    deadline
+        Is given the time that this takes: it is not the fault of whoever is to keep it.
     """
     loop = asyncio.get_running_loop()
     turns = _turns.get(loop)
     if turns is None:
         turns = _turns[loop] = _Turns(loop)
+    began = loop.time()
     await turns.take()
+    if deadline is not None:
+        deadline.extend(loop.time() - began)

@@ -286,6 +286,7 @@ class HttpTransport:
     ) -> Answer:
         """Send one request and read its answer, within the deadline; map every failure."""
         asked = f"{method} {show_url(url)}"
+        await take_turn(deadline)
         if self._closed:
             raise BackendUnavailableError(self.name, f"{asked}: the connections are closed")
         turn = Turn(blocks=blocks, is_own=self.is_own(url))
@@ -294,11 +295,11 @@ class HttpTransport:
                 self._scopes.add(scope)
                 talk = partial(self._talk, turn, method, url, content, max_bytes=max_bytes, sink=sink)
                 try:
-                    return await talk()
+                    answer = await talk()
                 except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
                     if method != "GET" or (sink is not None and sink.has_begun):
                         raise
-                    return await talk()
+                    answer = await talk()
                 finally:
                     self._scopes.discard(scope)
         except TimeoutError:
@@ -311,6 +312,9 @@ class HttpTransport:
             raise self._map(error, asked) from error
         except httpx.InvalidURL as error:
             raise BackendFailedError(self.name, f"{asked}: no valid URL: {error}") from error
+        # Many answers may have come at once, and are read now.
+        await take_turn(deadline)
+        return answer
 
     def _map(self, error: httpx.HTTPError, asked: str) -> BackendError:
         said = self._credentials.redact(_reason(error))
@@ -350,7 +354,6 @@ class HttpTransport:
         # all of which it would take up, have no place here.
         extensions = self._extensions if sink is None else sink.extensions(self._connect_timeout)
         request = httpx.Request(method, url, headers=headers, content=sent, extensions=extensions)
-        await take_turn()
         async with self._pools.use(url, turn) as connection:
             response = await connection.handle_async_request(request)
             try:
@@ -361,8 +364,6 @@ class HttpTransport:
                     body, is_complete = await read_body(response, limit)
             finally:
                 await response.aclose()
-        # Answers to many may have come at once, and are read now.
-        await take_turn()
         return Answer(method, url, response.status_code, response.headers, body, is_complete)
 
 
