@@ -29,8 +29,9 @@ system-test: $(VENV)/.dev-ready
 	PYTHONPATH=tests $(BIN)/python -m support.system_needs
 	$(PYTEST) -n 2 --dist loadgroup $(if $(BROKERS),--brokers $(BROKERS),-m system)
 
+# `make bench BENCH="--part runs --quick"` has one part, shortly; the report is of the last of each part.
 bench: $(VENV)/.dev-ready
-	PYTHONPATH=tests $(BIN)/python -m benchmarks
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
 
 # Ten minutes of events on each broker, the memory watched; `make bench` has half a minute of it.
 bench-memory: $(VENV)/.dev-ready

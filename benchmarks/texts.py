@@ -32,6 +32,9 @@ _SCALE = """\
 Runs of no duration, 200 at a time, on a back end that answers at once: the resident memory of the
 CSC before and after. Then the ledger is filled, by its own code, with copies of the last of these
 runs, spread over 30 days, and the CSC is started on it.
+
+Targets: at most 30 MB more after 10 000 finished runs; first summaryState ≤ 2 s after the start with
+100 000 old runs.
 """
 
 _SERVICE = """\
