@@ -136,6 +136,10 @@ class PostgresqlCluster:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of its programs to its end."""
+        subprocess.run([str(self._programs / program), *arguments], check=True, timeout=_START_TIMEOUT)
+
     async def freeze(self, database: str) -> list[int]:
         """Have the connections to a database hang; gives the processes to thaw."""
         query = f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"  # noqa: S608

@@ -139,6 +139,30 @@ async def test_a_database_that_hangs_is_waited_for_no_longer_than_the_deadline(
         end_commands(config.jobs_directory)
 
 
+async def test_a_restored_dump_has_the_jobs_and_goes_on(
+    postgresql_cluster: PostgresqlCluster, postgresql_database: str, tmp_path: Path
+) -> None:
+    config = make_config(tmp_path, PAYLOADS, database_url=postgresql_database)
+    try:
+        async with running_service(config) as service, Calls.to(service.url) as calls:
+            ended = await calls.create("fail", PHASE="RUN")
+            await calls.end(ended)
+            pending = await calls.create("sleep", seconds="0")
+            dump = tmp_path / "dump"
+            await asyncio.to_thread(
+                postgresql_cluster.run, "pg_dump", "--format=custom", f"--file={dump}", postgresql_database
+            )
+            await calls.http.delete(pending)
+        restoring = ("pg_restore", "--clean", "--if-exists", f"--dbname={postgresql_database}", str(dump))
+        await asyncio.to_thread(postgresql_cluster.run, *restoring)
+        async with running_service(config) as service, Calls.to(service.url) as calls:
+            assert (await calls.job(ended)).phase is P.ERROR
+            await calls.post(f"{pending}/phase", PHASE="RUN")
+            assert (await calls.end(pending)).phase is P.COMPLETED
+    finally:
+        end_commands(config.jobs_directory)
+
+
 @pytest.mark.parametrize("change", [{"password": "hunter2"}, {"database": "absent"}, {"port": 1}])
 async def test_a_database_that_cannot_be_used_at_the_start_is_told_without_the_password(
     postgresql_database: str, tmp_path: Path, change: dict[str, Any]
