@@ -148,6 +148,7 @@ async def test_a_server_that_is_down_fails_the_deposit_at_its_deadline(
         message = await get_failure(csc_bench, location=location, timeout=1.0)
     # The last error is told where it came in time, and no time was left to try again.
     assert "no end after 1 s" in message or "Could not connect" in message
+    assert "; out of reach since 2" in message
 
 
 async def test_files_of_the_annex_have_its_names_and_are_announced_when_they_are_there(
