@@ -168,3 +168,25 @@ async def test_a_held_job_is_run_again(fake: FakeService) -> None:
     answer = await fake.calls.post(f"{path}/phase", PHASE="RUN")
     assert answer.status_code == 303
     assert (await fake.calls.job(path)).phase is P.QUEUED
+
+
+async def test_answers_are_of_the_types_that_the_openapi_document_tells(fake: FakeService) -> None:
+    path = await fake.calls.create("work", text="x", PHASE="RUN")
+    await fake.calls.executing(path)
+    output = fake.config.jobs_directory / id_of(path) / "out"
+    (output / "a.json").write_text("1")
+    fake.cluster.finish(id_of(path), 3)
+    await fake.calls.end(path)
+    document = (await fake.calls.http.get("/openapi.json")).json()
+    told = {
+        pattern: next(iter(methods["get"]["responses"]["200"]["content"]), "")
+        for pattern, methods in document["paths"].items()
+        if "get" in methods and not pattern.startswith("/api/") and not pattern.endswith("/sync")
+    }
+    assert len(told) >= 20
+    names = {"payload": "work", "job_id": id_of(path), "result_id": "a.json", "name": "text"}
+    for pattern, kind in told.items():
+        answer = await fake.calls.http.get(pattern.format(**names))
+        assert answer.status_code == 200, pattern
+        found = answer.headers["content-type"].partition(";")[0]
+        assert (found, kind) in {(kind, kind), ("application/json", "*/*")}, pattern

@@ -6,5 +6,5 @@ phases change, ``watch`` wakes whoever waits for that, ``reaper`` removes what h
 makes and closes all of them. ``sync`` answers a request by the result of its job, ``json_dialect`` speaks of
 the same jobs in the words of another server, ``conditional`` decides which part of a result is sent,
 ``dali`` tells in which format an answer is wanted, ``openapi`` describes what handlers read by themselves and
-``api_page`` shows it to people, ``metrics`` counts what happens.
+``api_page`` shows it to people, ``metrics`` counts what happens; ``about`` answers for the service itself.
 """

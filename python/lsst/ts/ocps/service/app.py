@@ -12,6 +12,7 @@ from starlette.routing import Match, Route
 
 from lsst.ts.ocps import __version__
 
+from .about import about_router
 from .config import ServiceConfig
 from .context import ProcessContext, open_context
 from .errors import RequestError, StoreError, UnavailableError
@@ -65,6 +66,7 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
     app.add_middleware(GateMiddleware, find_gate=lambda: app.state.context.gate)
     # The last one is the first to see a request: those that are not let in are counted too.
     app.add_middleware(MeteringMiddleware)
+    app.include_router(about_router)
     app.include_router(router)
     app.include_router(json_router)
     app.add_exception_handler(RequestError, _tell_request_error)
@@ -107,7 +109,7 @@ def _allowed_methods(request: Request) -> list[str]:
     return sorted(
         {
             method
-            for route in (*router.routes, *json_router.routes)
+            for route in (*about_router.routes, *router.routes, *json_router.routes)
             if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
             for method in route.methods or ()
         }

@@ -8,7 +8,6 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,18 +16,28 @@ from lsst.ts.ocps.uws.phases import FINAL
 from lsst.ts.ocps.uws.progress import Progress
 from lsst.ts.ocps.uws.times import format_time
 
-from .api_page import api_to_html
 from .context import context_of, jobs_of
 from .controls import read_action, read_filter, read_waiting
 from .dali import is_declared, read_format
-from .errors import NotFoundError, StoreError, UsageError
+from .errors import NotFoundError, UsageError
 from .forms import Form, read_body, read_form, read_query
-from .metrics import CONTENT_TYPE, Present
-from .openapi import CREATION, ERRORS, FILTERS, PARAMETERS, RUN, VALUE, WAITING, form
+from .openapi import (
+    CONTENT,
+    CREATION,
+    DOCUMENT,
+    ERRORS,
+    FILTERS,
+    PARAMETERS,
+    PLAIN,
+    RUN,
+    VALUE,
+    WAITING,
+    form,
+)
 from .responses import FileResponse, error_response, see_other, text_response, xml_response
+from .routing import add_heads, job_url, root_url
 from .schema import StoredJob
 from .sync import primary_result, run_at_once
-from .vosi import availability_to_xml, capabilities_to_xml, root_to_html
 
 __all__ = ["router"]
 
@@ -39,28 +48,18 @@ _SYNC = "/{payload}/sync"
 _JOB = "/{payload}/async/{job_id}"
 
 
-def _root_url(request: Request) -> str:
-    """The root URL as the client sees it, without trailing slash."""
-    public = context_of(request).config.public_url
-    return str(public or request.base_url).rstrip("/")
-
-
-def _job_url(request: Request, payload: str, job_id: str) -> str:
-    return f"{_root_url(request)}/{quote(payload)}/async/{quote(job_id)}"
-
-
 def _job_document(request: Request, stored: StoredJob, progress: Progress | None = None) -> bytes:
-    job_url = _job_url(request, stored.payload, stored.job_id)
+    url = job_url(request, stored.payload, stored.job_id)
     if stored.phase in FINAL:
-        return _ended_document(stored, job_url)
+        return _ended_document(stored, url)
     job = replace(stored.job, quote=context_of(request).jobs.quote(stored))
-    return job_to_xml(job, job_url=job_url, progress=progress)
+    return job_to_xml(job, job_url=url, progress=progress)
 
 
 @lru_cache(maxsize=4)
-def _ended_document(stored: StoredJob, job_url: str) -> bytes:
+def _ended_document(stored: StoredJob, url: str) -> bytes:
     """The document of a job that has ended, once for all who wait for it."""
-    return job_to_xml(stored.job, job_url=job_url)
+    return job_to_xml(stored.job, job_url=url)
 
 
 async def _form(request: Request) -> Form:
@@ -70,69 +69,9 @@ async def _form(request: Request) -> Form:
     return form
 
 
-# The service itself
-
-
-@router.get("/", summary="The payloads, for people")
-async def read_root(request: Request) -> Response:
-    page = root_to_html(_root_url(request), context_of(request).jobs.definitions)
-    return Response(page, media_type="text/html; charset=utf-8")
-
-
-@router.get("/availability", summary="VOSI availability")
-async def read_availability(request: Request) -> Response:
-    context = context_of(request)
-    note = ""
-    try:
-        await context.store.ping()
-    except StoreError as error:
-        note = str(error)
-    if context.failure.done():
-        note = f"an internal task died: {context.failure.exception()}"
-    return xml_response(availability_to_xml(available=not note, up_since=context.started, note=note))
-
-
-@router.get("/capabilities", summary="VOSI capabilities")
-async def read_capabilities(request: Request) -> Response:
-    return xml_response(capabilities_to_xml(_root_url(request), context_of(request).jobs.definitions))
-
-
-# A payload is a service of its own to those who know DALI: they look for these beside its lists.
-
-
-@router.get("/{payload}/availability", summary="VOSI availability, beside the lists of a payload")
-async def read_payload_availability(request: Request, payload: str) -> Response:
-    context_of(request).jobs.definition(payload)
-    return await read_availability(request)
-
-
-@router.get("/{payload}/capabilities", summary="VOSI capabilities of a payload")
-async def read_payload_capabilities(request: Request, payload: str) -> Response:
-    definition = context_of(request).jobs.definition(payload)
-    root = _root_url(request)
-    return xml_response(capabilities_to_xml(root, [definition], base_url=f"{root}/{definition.name}"))
-
-
-@router.get("/docs", summary="The interface, for people")
-async def read_api(request: Request) -> Response:
-    page = api_to_html(request.app.openapi(), _root_url(request))
-    return Response(page, media_type="text/html; charset=utf-8")
-
-
-@router.get("/metrics", summary="Figures for Prometheus")
-async def read_metrics(request: Request) -> Response:
-    context = context_of(request)
-    try:
-        jobs = await context.store.count()
-    except StoreError:
-        # The other figures are wanted all the more; availability says why.
-        jobs = None
-    dispatcher = context.dispatcher
-    present = Present(jobs, dispatcher.queued, dispatcher.running, context.watch.total)
-    return Response(context.metrics.to_text(present), media_type=CONTENT_TYPE)
-
-
-@router.get("/jobs", summary="The jobs of all payloads; PHASE, AFTER, LAST", openapi_extra=FILTERS)
+@router.get(
+    "/jobs", summary="The jobs of all payloads; PHASE, AFTER, LAST", openapi_extra=FILTERS, responses=DOCUMENT
+)
 async def list_all_jobs(request: Request) -> Response:
     return await _list(request, None)
 
@@ -140,7 +79,9 @@ async def list_all_jobs(request: Request) -> Response:
 # Job lists
 
 
-@router.get(_JOBS, summary="The jobs of a payload; PHASE, AFTER, LAST", openapi_extra=FILTERS)
+@router.get(
+    _JOBS, summary="The jobs of a payload; PHASE, AFTER, LAST", openapi_extra=FILTERS, responses=DOCUMENT
+)
 async def list_jobs(request: Request, payload: str) -> Response:
     return await _list(request, payload)
 
@@ -148,7 +89,7 @@ async def list_jobs(request: Request, payload: str) -> Response:
 @router.post(_JOBS, summary="Create a job", status_code=303, openapi_extra=CREATION)
 async def create_job(request: Request, payload: str) -> Response:
     stored = await jobs_of(request).create(payload, await _form(request))
-    url = _job_url(request, payload, stored.job_id)
+    url = job_url(request, payload, stored.job_id)
     return see_other(url, _job_document(request, stored))
 
 
@@ -164,14 +105,14 @@ async def run_sync(request: Request, payload: str) -> Response:
     result = primary_result(stored.files, media_type=None if is_declared(definition) else read_format(form))
     if result is None:
         return Response(status_code=204)
-    url = _job_url(request, payload, stored.job_id)
+    url = job_url(request, payload, stored.job_id)
     return see_other(f"{url}/results/{quote(result.result_id, safe='')}")
 
 
 async def _list(request: Request, payload: str | None) -> Response:
     wanted = read_filter(read_query(request), payload)
     listed = await jobs_of(request).list_jobs(wanted)
-    root = _root_url(request)
+    root = root_url(request)
     return xml_response(
         job_list_to_xml(
             replace(entry.ref, url=f"{root}/{entry.payload}/async/{entry.ref.job_id}") for entry in listed
@@ -183,7 +124,10 @@ async def _list(request: Request, payload: str | None) -> Response:
 
 
 @router.get(
-    _JOB, summary="A job; WAIT and PHASE to be answered when its phase changes", openapi_extra=WAITING
+    _JOB,
+    summary="A job; WAIT and PHASE to be answered when its phase changes",
+    openapi_extra=WAITING,
+    responses=DOCUMENT,
 )
 async def read_job(request: Request, payload: str, job_id: str) -> Response:
     context, jobs = context_of(request), jobs_of(request)
@@ -200,7 +144,7 @@ async def read_job(request: Request, payload: str, job_id: str) -> Response:
 @router.delete(_JOB, summary="Destroy a job", status_code=303)
 async def delete_job(request: Request, payload: str, job_id: str) -> Response:
     await jobs_of(request).destroy(payload, job_id)
-    return see_other(f"{_root_url(request)}/{quote(payload)}/async")
+    return see_other(f"{root_url(request)}/{quote(payload)}/async")
 
 
 @router.post(
@@ -233,7 +177,7 @@ async def _disconnection(request: Request) -> AsyncIterator[asyncio.Future[None]
 # Parts of jobs
 
 
-@router.get(_JOB + "/phase", summary="The phase")
+@router.get(_JOB + "/phase", summary="The phase", responses=PLAIN)
 async def read_phase(request: Request, payload: str, job_id: str) -> Response:
     return text_response((await jobs_of(request).get(payload, job_id)).phase.value)
 
@@ -246,10 +190,12 @@ async def read_phase(request: Request, payload: str, job_id: str) -> Response:
 )
 async def set_phase(request: Request, payload: str, job_id: str) -> Response:
     stored = await jobs_of(request).set_phase(payload, job_id, await _form(request))
-    return see_other(_job_url(request, payload, job_id), _job_document(request, stored))
+    return see_other(job_url(request, payload, job_id), _job_document(request, stored))
 
 
-@router.get(_JOB + "/executionduration", summary="The limit of the execution time (s); 0 = unlimited")
+@router.get(
+    _JOB + "/executionduration", summary="The limit of the execution time (s); 0 = unlimited", responses=PLAIN
+)
 async def read_execution_duration(request: Request, payload: str, job_id: str) -> Response:
     stored = await jobs_of(request).get(payload, job_id)
     return text_response(str(stored.job.execution_duration))
@@ -263,10 +209,10 @@ async def read_execution_duration(request: Request, payload: str, job_id: str) -
 )
 async def set_execution_duration(request: Request, payload: str, job_id: str) -> Response:
     await jobs_of(request).set_execution_duration(payload, job_id, await _form(request))
-    return see_other(_job_url(request, payload, job_id))
+    return see_other(job_url(request, payload, job_id))
 
 
-@router.get(_JOB + "/destruction", summary="The time of destruction")
+@router.get(_JOB + "/destruction", summary="The time of destruction", responses=PLAIN)
 async def read_destruction(request: Request, payload: str, job_id: str) -> Response:
     destruction = (await jobs_of(request).get(payload, job_id)).job.destruction
     return text_response(format_time(destruction) if destruction else "")
@@ -280,40 +226,40 @@ async def read_destruction(request: Request, payload: str, job_id: str) -> Respo
 )
 async def set_destruction(request: Request, payload: str, job_id: str) -> Response:
     await jobs_of(request).set_destruction(payload, job_id, await _form(request))
-    return see_other(_job_url(request, payload, job_id))
+    return see_other(job_url(request, payload, job_id))
 
 
-@router.get(_JOB + "/quote", summary="The expected time of completion, if known")
+@router.get(_JOB + "/quote", summary="The expected time of completion, if known", responses=PLAIN)
 async def read_quote(request: Request, payload: str, job_id: str) -> Response:
     jobs = jobs_of(request)
     expected = jobs.quote(await jobs.get(payload, job_id))
     return text_response(format_time(expected) if expected else "")
 
 
-@router.get(_JOB + "/owner", summary="The owner, if known")
+@router.get(_JOB + "/owner", summary="The owner, if known", responses=PLAIN)
 async def read_owner(request: Request, payload: str, job_id: str) -> Response:
     return text_response((await jobs_of(request).get(payload, job_id)).job.owner_id or "")
 
 
-@router.get(_JOB + "/error", summary="Why the job failed, and the end of its standard error")
+@router.get(_JOB + "/error", summary="Why the job failed, and the end of its standard error", responses=PLAIN)
 async def read_error(request: Request, payload: str, job_id: str) -> Response:
     text = await jobs_of(request).read_error(payload, job_id)
     return error_response(request, text.rstrip("\n"), status=200)
 
 
-@router.get(_JOB + "/results", summary="The list of results")
+@router.get(_JOB + "/results", summary="The list of results", responses=DOCUMENT)
 async def list_results(request: Request, payload: str, job_id: str) -> Response:
     stored = await jobs_of(request).get(payload, job_id)
-    return xml_response(results_to_xml(stored.job.results, job_url=_job_url(request, payload, job_id)))
+    return xml_response(results_to_xml(stored.job.results, job_url=job_url(request, payload, job_id)))
 
 
-@router.get(_JOB + "/results/{result_id}", summary="A result, or a range of its bytes")
+@router.get(_JOB + "/results/{result_id}", summary="A result, or a range of its bytes", responses=CONTENT)
 async def read_result(request: Request, payload: str, job_id: str, result_id: str) -> Response:
     file, version, media_type = await jobs_of(request).open_result(payload, job_id, result_id)
     return FileResponse(file, version=version, media_type=media_type, headers=request.headers)
 
 
-@router.get(_JOB + "/parameters", summary="The parameters")
+@router.get(_JOB + "/parameters", summary="The parameters", responses=DOCUMENT)
 async def list_parameters(request: Request, payload: str, job_id: str) -> Response:
     stored = await jobs_of(request).get(payload, job_id)
     return xml_response(parameters_to_xml(stored.job.parameters))
@@ -327,10 +273,10 @@ async def list_parameters(request: Request, payload: str, job_id: str) -> Respon
 )
 async def set_parameters(request: Request, payload: str, job_id: str) -> Response:
     await jobs_of(request).set_parameters(payload, job_id, (await _form(request)).pairs)
-    return see_other(_job_url(request, payload, job_id))
+    return see_other(job_url(request, payload, job_id))
 
 
-@router.get(_JOB + "/parameters/{name}", summary="The value of a parameter")
+@router.get(_JOB + "/parameters/{name}", summary="The value of a parameter", responses=PLAIN)
 async def read_parameter(request: Request, payload: str, job_id: str, name: str) -> Response:
     stored = await jobs_of(request).get(payload, job_id)
     values = [value for given, value in stored.pairs if given.upper() == name.upper()]
@@ -353,17 +299,8 @@ async def set_parameter(request: Request, payload: str, job_id: str, name: str) 
     except UnicodeDecodeError as error:
         raise UsageError(f"{name[:80]}: the value is not UTF-8: {error}") from error
     await jobs_of(request).set_parameters(payload, job_id, ((name, value),))
-    return see_other(_job_url(request, payload, job_id))
+    return see_other(job_url(request, payload, job_id))
 
 
-def _add_heads() -> None:
-    """Let everything that can be read be asked for its headers alone; the HTTP server leaves out the body.
-
-    What makes a job by GET is not merely read.
-    """
-    for route in list(router.routes):
-        if isinstance(route, APIRoute) and "GET" in (route.methods or ()) and route.path != _SYNC:
-            router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
-
-
-_add_heads()
+# What makes a job by GET is not merely read.
+add_heads(router, but=_SYNC)

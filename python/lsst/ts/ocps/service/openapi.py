@@ -10,7 +10,20 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .dali import VOTABLE
 
-__all__ = ["CREATION", "ERRORS", "FILTERS", "PARAMETERS", "RUN", "VALUE", "WAITING", "form"]
+__all__ = [
+    "CONTENT",
+    "CREATION",
+    "DOCUMENT",
+    "ERRORS",
+    "FILTERS",
+    "PAGE",
+    "PARAMETERS",
+    "PLAIN",
+    "RUN",
+    "VALUE",
+    "WAITING",
+    "form",
+]
 
 _PHASE: dict[str, Any] = {"type": "string", "enum": [phase.value for phase in ExecutionPhase]}
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -85,6 +98,17 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }
 }
 """What any request may be answered by."""
+
+
+def _answer(kind: str, text: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": text, "content": {kind: {"schema": _TEXT}}}}
+
+
+DOCUMENT = _answer("application/xml", "A document")
+PLAIN = _answer("text/plain", "A value")
+PAGE = _answer("text/html", "A page")
+CONTENT = _answer("*/*", "The content, of the media type that the list of results tells")
+"""What is answered when all is well."""
 
 VALUE = {"requestBody": {"content": {"text/plain": {"schema": _TEXT}}}}
 """The body that sets one parameter."""
