@@ -124,6 +124,15 @@ async def test_archived_jobs_keep_nothing(tmp_path: Path) -> None:
         await owners.alice.create("work")
 
 
+async def test_uploads_are_kept_too(tmp_path: Path) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_stored": 10}) as owners:
+        path = await owners.alice.create("work")
+        await owners.fake.context.store.set_upload_bytes(id_of(path), 10)
+        assert (await owners.alice.post("/work/async")).status_code == 403
+        assert (await run(owners.alice, path)).status_code == 403
+        await owners.bob.create("work")
+
+
 async def test_owners_may_have_limits_of_their_own(tmp_path: Path) -> None:
     limits = {"max_pending": 1, "owners": {"bob": {"max_pending": 2}, "night": {"max_pending": None}}}
     async with fake_with_owners(tmp_path, limits=limits) as owners:

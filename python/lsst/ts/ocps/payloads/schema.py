@@ -11,7 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from .json_schema import Problem, Validator, compile_validator, schema_problems
+from .json_schema import RESERVED_NAMES, Problem, Validator, compile_validator, schema_problems
 from .kinds import Kind, kind_of, lookup
 from .limits import LimitSettings
 from .locations import check_location
@@ -22,7 +22,8 @@ __all__ = ["ApiServerSpec", "DepositSpec", "PayloadDefinition", "ResultSpec", "R
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MIME_TYPE = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(; ?[A-Za-z0-9-]+=[A-Za-z0-9!#$&^_.+-]+)*$"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_JOB_VARIABLES = frozenset({"JOB_ID", "RUN_ID", "JOB_DIR", "JOB_OUTPUT_DIR"})
+_JOB_VARIABLES = frozenset({"JOB_ID", "RUN_ID", "JOB_DIR", "JOB_OUTPUT_DIR", "JOB_UPLOAD_DIR"})
+_UPLOAD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _MISSING = object()
 _SERVER_VARIABLES = frozenset({"JOB_SOURCE_DIR", "SRC_GIT_URL", "GIT_COMMIT_REF"})
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
@@ -108,6 +109,18 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class UploadSpec(_Model):
+    """A file that comes with a job."""
+
+    description: str = ""
+
+    required: bool = False
+    """Whether there is no job without it."""
+
+    max_bytes: Annotated[ByteSize, Field(gt=0)] | None = None
+    """Its largest size (byte, or a text such as 20MiB); None: as the service allows."""
+
+
 class DepositSpec(_Model):
     """Where the CSC puts the results of a run."""
 
@@ -126,6 +139,17 @@ class ResultSpec(_Model):
 
     mime_type: Annotated[str, Field(pattern=_MIME_TYPE)] | None = None
     """Their media type; None: as their names tell."""
+
+
+def _check_uploads(uploads: Mapping[str, UploadSpec]) -> Mapping[str, UploadSpec]:
+    seen: set[str] = set()
+    for name in uploads:
+        if not _UPLOAD.fullmatch(name):
+            raise ValueError(f"{name!r} is not a letter and up to 62 letters, digits and underscores")
+        if name.upper() in seen:
+            raise ValueError(f"{name} is there twice: names are compared ignoring case")
+        seen.add(name.upper())
+    return uploads
 
 
 class RunSpec(_Model):
@@ -163,6 +187,16 @@ class RunSpec(_Model):
     results: tuple[ResultSpec, ...] = ()
     """Which files there are results: those that one of the patterns matches, and of several the first counts;
     empty: all. ``result.json`` and ``metrics.json`` always are."""
+
+    uploads: Annotated[Mapping[str, UploadSpec], AfterValidator(_check_uploads)] = {}
+    """Files that come with a job, by name (DALI's UPLOAD). The payload finds each that was given under its
+    name in the folder that the variable JOB_UPLOAD_DIR names."""
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
+        if self.uploads and PurePosixPath(self.outputs).parts[0] == "uploads":
+            raise ValueError("outputs: the folder uploads is that of the uploads")
+        return self
 
 
 class ApiServerSpec(_Model):
@@ -234,6 +268,10 @@ class PayloadDefinition(_Model, LimitSettings):
         if self.run is None:
             return
         known = ", ".join(self.properties) or "none"
+        taken = {name.upper() for name in self.properties} | RESERVED_NAMES
+        for name in self.run.uploads:
+            if name.upper() in taken:
+                yield f"run.uploads.{name}", name, "a parameter has this name"
         shell = PurePosixPath(self.run.command[0]).name in _SHELLS
         for index, argument in enumerate(self.run.command):
             path = f"run.command.{index}"

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from .sections import AccessSection, AnonymousAccess, LimitsSection
+from .sections import AccessSection, AnonymousAccess, LimitsSection, UploadsSection
 
 __all__ = ["ServiceConfig", "read_database_url"]
 
@@ -77,6 +77,9 @@ class ServiceConfig(BaseModel):
 
     limits: LimitsSection = LimitsSection()
     """How much each owner may have and do."""
+
+    uploads: UploadsSection = UploadsSection()
+    """What may be uploaded to payloads that take uploads."""
 
     max_running: int = Field(default=64, gt=0)
     """How many commands run at once; further jobs stay QUEUED."""

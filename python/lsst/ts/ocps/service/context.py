@@ -35,6 +35,7 @@ from .reaper import Reaper
 from .runner import ExecutorNews, JobRunner
 from .schema import now
 from .store import ALONE, Store
+from .uploads import UploadStore
 from .watch import PhaseWatch
 
 __all__ = ["ProcessContext", "context_of", "jobs_of", "open_context"]
@@ -109,9 +110,8 @@ async def open_context(
         news = ExecutorNews()
         executors = await _start_executors(catalogue, registry, news, stack)
         removable = asyncio.Event()
-        runner = _make_runner(
-            config, catalogue, store=store, executors=executors, news=news, removable=removable
-        )
+        uploads = UploadStore(config.uploads, config.jobs_directory)
+        runner = _make_runner(config, catalogue, store, executors, news, removable, uploads)
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         note_death = _reporting_to(failure)
         dispatcher = await _make_dispatcher(config, store, runner, catalogue, executors, on_death=note_death)
@@ -145,6 +145,7 @@ async def open_context(
             reaper=reaper,
             jobs_directory=config.jobs_directory,
             quotas=Quotas(store, config.limits),
+            uploads=uploads,
         )
         gate = Gate(access, config.limits, public_host=_host(config))
         # Waiting requests are answered first, while everything is still there.
@@ -152,14 +153,14 @@ async def open_context(
         yield ProcessContext(config, jobs, gate, store, watch, metrics, dispatcher, now(), failure)
 
 
-def _make_runner(
+def _make_runner(  # noqa: PLR0917 (called once, by names of the same order)
     config: ServiceConfig,
     catalogue: Catalogue,
-    *,
     store: Store,
     executors: Mapping[str, Executor],
     news: ExecutorNews,
     removable: asyncio.Event,
+    uploads: UploadStore,
 ) -> JobRunner:
     return JobRunner(
         store=store,
@@ -171,6 +172,7 @@ def _make_runner(
         follow_patience=config.follow_patience,
         max_output=config.max_output,
         removable=removable,
+        uploads=uploads,
     )
 
 

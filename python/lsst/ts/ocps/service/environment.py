@@ -11,6 +11,7 @@ from lsst.ts.ocps.payloads.schema import PayloadDefinition, RunSpec
 
 from .results import JobFolder
 from .schema import StoredJob
+from .uploads import UPLOAD_FOLDER
 
 __all__ = ["attached_execution", "new_execution"]
 
@@ -73,4 +74,5 @@ def _environment(run: RunSpec, stored: StoredJob, folder: JobFolder) -> dict[str
         "RUN_ID": stored.job.run_id or "",
         "JOB_DIR": str(folder.path),
         "JOB_OUTPUT_DIR": str(folder.output_path),
+        **({"JOB_UPLOAD_DIR": str(folder.path / UPLOAD_FOLDER)} if run.uploads else {}),
     }

@@ -6,6 +6,7 @@
     ├── ServiceStartError              the service cannot start; the message says what to change
     ├── StoreError                     the database fails; 503
     │   └── StoreUnavailableError      it does not answer; it may at another time
+    ├── FetchError                     what a job refers to cannot be read; the job ends in ERROR
     └── RequestError                   the answer to a request; status and DALI code word
         ├── UsageError                 400  the request makes no sense
         ├── AuthenticationError        401  nobody knows who asks
@@ -31,6 +32,7 @@ from typing_extensions import override
 __all__ = [
     "AuthenticationError",
     "AuthorizationError",
+    "FetchError",
     "JobFailedError",
     "NotFoundError",
     "QuotaError",
@@ -62,6 +64,22 @@ class StoreError(ServiceError):
 
 class StoreUnavailableError(StoreError):
     """The database does not answer; a change that was under way may have been made or not."""
+
+
+class FetchError(ServiceError):
+    """What a job refers to by URL cannot be read; the message becomes that of the job.
+
+    Parameters
+    ----------
+    message
+        What, and why.
+    is_transient
+        Whether it may be possible at another time.
+    """
+
+    def __init__(self, message: str, *, is_transient: bool = False) -> None:
+        super().__init__(message)
+        self.is_transient = is_transient
 
 
 class RequestError(ServiceError):

@@ -1,7 +1,7 @@
 """The parameters of a request: query, urlencoded body and multipart body (UWS 1.1 section 2.2.3)."""
 
-from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass, field
 from email.message import Message
 from urllib.parse import parse_qsl
 
@@ -14,6 +14,8 @@ from .errors import RequestTooLargeError, UnsupportedMediaError, UsageError
 __all__ = ["Form", "read_body", "read_form", "read_query"]
 
 _MAX_FIELDS = 1000
+_MAX_FILES = 100
+_MULTIPART = "multipart/form-data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,13 @@ class Form:
     """Name-value pairs; names are compared ignoring case (DALI 1.1 section 2.3.10)."""
 
     pairs: tuple[tuple[str, str], ...]
+    files: Mapping[str, UploadFile] = field(default_factory=dict)
+    """Files by the name of their part; whoever let them in closes them."""
+
+    async def aclose(self) -> None:
+        """Close the files."""
+        for file in self.files.values():
+            await file.close()
 
     def get_all(self, name: str) -> tuple[str, ...]:
         """All values of a name, given in capitals."""
@@ -50,8 +59,17 @@ def read_query(request: Request) -> Form:
     return Form(_parse(request.scope["query_string"], "the query"))
 
 
-async def read_form(request: Request, *, max_bytes: int) -> Form:
+async def read_form(request: Request, *, max_bytes: int, max_file_bytes: int = 0) -> Form:
     """The parameters in query and body together.
+
+    Parameters
+    ----------
+    request
+        The request.
+    max_bytes
+        Largest body, but for files (byte).
+    max_file_bytes
+        So many more if there are files in it (byte); 0: there may be none.
 
     Raises
     ------
@@ -60,19 +78,22 @@ async def read_form(request: Request, *, max_bytes: int) -> Form:
     UnsupportedMediaError
         If the body is no form.
     UsageError
-        If the form is broken, or has a file in it.
+        If the form is broken, or has a file in it that it may not have.
     """
+    if max_file_bytes and _media_type(request) == _MULTIPART:
+        body_stream = _limited(request, max_bytes + max_file_bytes)
+        pairs, files = await _parse_multipart(request, body_stream, max_part=max_bytes, takes_files=True)
+        return Form(read_query(request).pairs + pairs, files)
     body = await read_body(request, max_bytes=max_bytes)
     query = read_query(request).pairs
     if not body:
         return Form(query)
-    header = Message()
-    header["content-type"] = request.headers.get("content-type", "")
-    match header.get_content_type():
+    match _media_type(request):
         case "application/x-www-form-urlencoded":
             return Form(query + _parse(body, "the body"))
         case "multipart/form-data":
-            return Form(query + await _parse_multipart(request, body))
+            pairs, _ = await _parse_multipart(request, _once(body), max_part=len(body))
+            return Form(query + pairs)
         case other:
             forms = "application/x-www-form-urlencoded or multipart/form-data"
             raise UnsupportedMediaError(f"the body is of type {other}; parameters are sent as {forms}")
@@ -105,22 +126,42 @@ def _parse(text: bytes, where: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-async def _parse_multipart(request: Request, body: bytes) -> tuple[tuple[str, str], ...]:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
+def _media_type(request: Request) -> str:
+    header = Message()
+    header["content-type"] = request.headers.get("content-type", "")
+    return header.get_content_type()
 
-    parser = MultiPartParser(request.headers, stream(), max_fields=_MAX_FIELDS, max_part_size=len(body))
+
+async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
+
+
+async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > max_bytes:
+            raise RequestTooLargeError(f"the body has more than {max_bytes} bytes")
+        yield chunk
+
+
+async def _parse_multipart(
+    request: Request, body: AsyncGenerator[bytes, None], *, max_part: int, takes_files: bool = False
+) -> tuple[tuple[tuple[str, str], ...], Mapping[str, UploadFile]]:
+    """The fields and files of a form; large files are kept on the disk while they come."""
+    parser = MultiPartParser(
+        request.headers, body, max_fields=_MAX_FIELDS, max_files=_MAX_FILES, max_part_size=max_part
+    )
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
         reason = getattr(error, "message", None) or error
         raise UsageError(f"the body is no multipart form: {reason}") from error
-    pairs = []
-    try:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                raise UsageError(f"{name}: the service takes no files")
-            pairs.append((name, value))
-    finally:
+    items = form.multi_items()
+    pairs = tuple((name, value) for name, value in items if not isinstance(value, UploadFile))
+    files = [(name, value) for name, value in items if isinstance(value, UploadFile)]
+    if files and (not takes_files or len(dict(files)) < len(files)):
         await form.close()
-    return tuple(pairs)
+        reason = "two files have one name" if takes_files else "no file is taken here"
+        raise UsageError(f"{', '.join(name for name, _ in files)[:200]}: {reason}")
+    return pairs, dict(files)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lsst.ts.ocps.uws.documents import job_list_to_xml, job_to_xml, parameters_to_xml, results_to_xml
+from lsst.ts.ocps.uws.jobs import Parameter
 from lsst.ts.ocps.uws.phases import FINAL
 from lsst.ts.ocps.uws.progress import Progress
 from lsst.ts.ocps.uws.times import format_time
@@ -52,18 +53,31 @@ def _job_document(request: Request, stored: StoredJob, progress: Progress | None
     url = job_url(request, stored.payload, stored.job_id)
     if stored.phase in FINAL:
         return _ended_document(stored, url)
-    job = replace(stored.job, quote=context_of(request).jobs.quote(stored))
+    quoted = context_of(request).jobs.quote(stored)
+    job = replace(stored.job, quote=quoted, parameters=_parameters(stored, url))
     return job_to_xml(job, job_url=url, progress=progress)
 
 
 @lru_cache(maxsize=4)
 def _ended_document(stored: StoredJob, url: str) -> bytes:
     """The document of a job that has ended, once for all who wait for it."""
-    return job_to_xml(stored.job, job_url=url)
+    job = replace(stored.job, parameters=_parameters(stored, url))
+    return job_to_xml(job, job_url=url)
 
 
-async def _form(request: Request) -> Form:
-    form = await read_form(request, max_bytes=context_of(request).config.max_request)
+def _parameters(stored: StoredJob, url: str) -> tuple[Parameter, ...]:
+    """The parameters; what came with the request can be read at an URL of the job."""
+    return tuple(
+        replace(parameter, value=f"{url}/parameters/{parameter.name}")
+        if parameter.by_reference and parameter.is_post
+        else parameter
+        for parameter in stored.job.parameters
+    )
+
+
+async def _form(request: Request, *, max_file_bytes: int = 0) -> Form:
+    max_bytes = context_of(request).config.max_request
+    form = await read_form(request, max_bytes=max_bytes, max_file_bytes=max_file_bytes)
     # Whoever tells an error wants to know which format was asked for.
     request.state.form = form
     return form
@@ -88,7 +102,9 @@ async def list_jobs(request: Request, payload: str) -> Response:
 
 @router.post(_JOBS, summary="Create a job", status_code=303, openapi_extra=CREATION)
 async def create_job(request: Request, payload: str) -> Response:
-    stored = await jobs_of(request).create(payload, await _form(request))
+    jobs = jobs_of(request)
+    async with aclosing(await _form(request, max_file_bytes=jobs.max_file_bytes(payload))) as form:
+        stored = await jobs.create(payload, form)
     url = job_url(request, payload, stored.job_id)
     return see_other(url, _job_document(request, stored))
 
@@ -99,8 +115,8 @@ async def run_sync(request: Request, payload: str) -> Response:
     context = context_of(request)
     jobs = jobs_of(request)
     definition = jobs.definition(payload)
-    form = await _form(request)
-    async with _disconnection(request) as left:
+    form = await _form(request, max_file_bytes=jobs.max_file_bytes(payload))
+    async with aclosing(form), _disconnection(request) as left:
         stored = await run_at_once(jobs, payload, form, max_time=context.config.max_sync, left=left)
     result = primary_result(stored.files, media_type=None if is_declared(definition) else read_format(form))
     if result is None:
@@ -262,7 +278,7 @@ async def read_result(request: Request, payload: str, job_id: str, result_id: st
 @router.get(_JOB + "/parameters", summary="The parameters", responses=DOCUMENT)
 async def list_parameters(request: Request, payload: str, job_id: str) -> Response:
     stored = await jobs_of(request).get(payload, job_id)
-    return xml_response(parameters_to_xml(stored.job.parameters))
+    return xml_response(parameters_to_xml(_parameters(stored, job_url(request, payload, job_id))))
 
 
 @router.post(
@@ -279,6 +295,13 @@ async def set_parameters(request: Request, payload: str, job_id: str) -> Respons
 @router.get(_JOB + "/parameters/{name}", summary="The value of a parameter", responses=PLAIN)
 async def read_parameter(request: Request, payload: str, job_id: str, name: str) -> Response:
     stored = await jobs_of(request).get(payload, job_id)
+    for upload in stored.uploads:
+        if upload.name.upper() == name.upper():
+            if upload.url is not None:
+                return text_response(upload.url)
+            file, version = await jobs_of(request).open_upload(stored, upload.name)
+            media_type = "application/octet-stream"
+            return FileResponse(file, version=version, media_type=media_type, headers=request.headers)
     values = [value for given, value in stored.pairs if given.upper() == name.upper()]
     if len(values) != 1:
         raise NotFoundError(f"job {job_id} has {len(values)} values of a parameter {name[:80]!r}")

@@ -10,8 +10,6 @@ from typing import IO, Any, Self
 import structlog
 
 from lsst.ts.ocps.aio.deadline import Deadline
-from lsst.ts.ocps.payloads.errors import ParameterError
-from lsst.ts.ocps.payloads.parameters import decode, encode, validate
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.jobs import Job, Parameter
 from lsst.ts.ocps.uws.phases import WAITABLE, ExecutionPhase
@@ -28,21 +26,20 @@ from .controls import (
     shift,
 )
 from .dispatch import Dispatcher
-from .errors import NotFoundError, UsageError, WrongPhaseError
+from .errors import NotFoundError, RequestError, UsageError, WrongPhaseError
 from .forms import Form
 from .job_ids import JobIds
 from .owners import ANYBODY, Caller
+from .parameter_checks import check_parameters
 from .quotas import Quotas
 from .reaper import Reaper
 from .results import JobFolder
-from .schema import StoredJob, now
+from .schema import StoredJob, now, upload_parameter
 from .store import JobFilter, ListedJob, Store
+from .uploads import UPLOAD, UploadStore, largest_files, read_uploads
 from .watch import PhaseWatch
 
 __all__ = ["JobService"]
-
-_SMALL = 4096
-"""Parameters of so many characters are checked at once (0.2 ms), without a thread."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -63,6 +60,8 @@ class JobService:
         Where each job has its folder.
     quotas
         How much each owner may have.
+    uploads
+        Keeps the files that come with jobs.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class JobService:
         reaper: Reaper,
         jobs_directory: Path,
         quotas: Quotas,
+        uploads: UploadStore,
     ) -> None:
         self._definitions = definitions
         self._store = store
@@ -83,6 +83,7 @@ class JobService:
         self._reaper = reaper
         self._jobs_directory = jobs_directory
         self._quotas = quotas
+        self._uploads = uploads
         self._ids = JobIds()
         self._caller = ANYBODY
 
@@ -106,6 +107,10 @@ class JobService:
             raise NotFoundError(f"no payload is called {payload[:80]!r}; there are: {names}")
         return definition
 
+    def max_file_bytes(self, payload: str) -> int:
+        """How many bytes of files may come with a job of a payload; 0: none."""
+        return largest_files(self.definition(payload), self._uploads.section)
+
     def find_definition(self, payload: str) -> PayloadDefinition | None:
         """The payload of that name; None if it is not configured any more."""
         return self._definitions.get(payload)
@@ -127,7 +132,8 @@ class JobService:
         created = now()
         controls = read_controls(form, definition, created=created)
         run = run or controls.run
-        pairs = await _check_parameters(definition, form.without(CONTROLS))
+        files = read_uploads(form, definition, self._uploads.section)
+        pairs = await check_parameters(definition, form.without(CONTROLS | {UPLOAD}))
         job = Job(
             job_id=self._ids.next(),
             phase=ExecutionPhase.QUEUED if run else ExecutionPhase.PENDING,
@@ -136,10 +142,21 @@ class JobService:
             creation_time=created,
             execution_duration=controls.execution_duration,
             destruction=controls.destruction,
-            parameters=_parameters(pairs),
+            parameters=(*_parameters(pairs), *(upload_parameter(upload) for upload, _ in files)),
         )
-        stored = StoredJob(job, payload=payload, executor=spec.executor, outputs=spec.outputs)
-        await self._quotas.add(stored)
+        stored = StoredJob(
+            job,
+            payload=payload,
+            executor=spec.executor,
+            outputs=spec.outputs,
+            uploads=tuple(upload for upload, _ in files),
+        )
+        await self._uploads.keep(job.job_id, files)
+        try:
+            await self._quotas.add(stored)
+        except RequestError:
+            await self._uploads.discard(job.job_id)
+            raise
         self._reaper.note_destruction(job.destruction)
         _log.info(
             "created",
@@ -302,7 +319,7 @@ class JobService:
             raise UsageError("no parameter is given")
         names = {name.upper() for name, _ in pairs}
         kept = tuple(pair for pair in stored.pairs if pair[0].upper() not in names)
-        changed_pairs = await _check_parameters(definition, (*kept, *pairs))
+        changed_pairs = await check_parameters(definition, (*kept, *pairs))
         changed = await self._store.set_parameters(job_id, changed_pairs)
         if changed is None:
             raise WrongPhaseError("parameters cannot be changed any more, the job is not PENDING")
@@ -352,28 +369,13 @@ class JobService:
                 return file, version, result.mime_type
         raise NotFoundError(f"job {job_id} has no result {result_id[:80]!r}")
 
+    async def open_upload(self, stored: StoredJob, name: str) -> tuple[IO[bytes], Version]:
+        """Open a file that came with the request, and its version; the caller closes it."""
+        return await asyncio.to_thread(self._folder(stored).open_upload, name)
+
     def _folder(self, stored: StoredJob) -> JobFolder:
         return JobFolder(self._jobs_directory / stored.job_id, stored.outputs)
 
 
 def _parameters(pairs: Sequence[tuple[str, str]]) -> tuple[Parameter, ...]:
     return tuple(Parameter(name, value) for name, value in pairs)
-
-
-async def _check_parameters(
-    definition: PayloadDefinition, pairs: Sequence[tuple[str, str]]
-) -> tuple[tuple[str, str], ...]:
-    """Check parameters, in a thread if there is much of them; usual ones take less than the way there."""
-    if sum(len(name) + len(value) for name, value in pairs) <= _SMALL:
-        return _read_parameters(definition, pairs)
-    return await asyncio.to_thread(_read_parameters, definition, pairs)
-
-
-def _read_parameters(
-    definition: PayloadDefinition, pairs: Sequence[tuple[str, str]]
-) -> tuple[tuple[str, str], ...]:
-    """Check parameters; as they will be shown and used, with the defaults."""
-    try:
-        return encode(definition, validate(definition, decode(definition, pairs)))
-    except ParameterError as error:
-        raise UsageError(str(error)) from error

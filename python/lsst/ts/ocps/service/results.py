@@ -150,10 +150,11 @@ class JobFolder:
             If it is not there any more, or is not a regular file in the output folder.
         """
         file = self._open(PurePosixPath("" if result.is_log else self.outputs, result.path))
-        status = os.fstat(file.fileno())
-        # The inode tells a file from one that was moved to its place.
-        mark = f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
-        return file, Version(status.st_size, status.st_mtime, mark, result.sha256)
+        return _with_version(file, result.sha256)
+
+    def open_upload(self, name: str) -> tuple[IO[bytes], Version]:
+        """Open an upload, as `open_result` does."""
+        return _with_version(self._open(PurePosixPath("uploads", name)))
 
     def read_progress(self) -> Progress | None:
         """What the job says of its progress; None if nothing, or nothing that makes sense."""
@@ -222,6 +223,13 @@ class JobFolder:
             os.close(opened)
             raise NotFoundError(f"{relative} is not a regular file")
         return os.fdopen(opened, "rb")
+
+
+def _with_version(file: IO[bytes], sha256: str | None = None) -> tuple[IO[bytes], Version]:
+    status = os.fstat(file.fileno())
+    # The inode tells a file from one that was moved to its place.
+    mark = f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+    return file, Version(status.st_size, status.st_mtime, mark, sha256)
 
 
 def last_line(text: str) -> str:

@@ -16,11 +16,13 @@ from lsst.ts.ocps.uws.jobs import ErrorSummary
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 
 from .environment import attached_execution, new_execution
+from .errors import FetchError
 from .outcome_reader import OutcomeReader
 from .patience import claim_patiently, patient
 from .results import JobFolder
 from .schema import StoredJob, now
 from .store import Outcome, Store
+from .uploads import UploadStore
 
 __all__ = ["ExecutorNews", "JobRunner"]
 
@@ -117,6 +119,8 @@ class JobRunner:
         How much is kept of what a command says on each of its streams (byte).
     removable
         Set when the command of a destroyed job has ended.
+    uploads
+        Reads what jobs refer to.
     """
 
     def __init__(
@@ -131,6 +135,7 @@ class JobRunner:
         follow_patience: float,
         max_output: int,
         removable: asyncio.Event,
+        uploads: UploadStore,
     ) -> None:
         # What a command does is written down, however long the database is away.
         self._store = patient(store)
@@ -144,6 +149,7 @@ class JobRunner:
         self._max_output = max_output
         self._removable = removable
         self._outcomes = OutcomeReader()
+        self._uploads = uploads
 
     def folder(self, stored: StoredJob) -> JobFolder:
         """The folder of a job."""
@@ -178,11 +184,13 @@ class JobRunner:
         job_id = stored.job_id
         with self._news.following(job_id) as news:
             try:
+                await self._fetch_uploads(stored)
                 execution = await asyncio.to_thread(self._prepare, stored)
                 executor = self._executor(stored)
                 native_id = await self._submit(executor, execution)
-            except (PayloadError, ExecutorError, OSError) as error:
+            except (PayloadError, ExecutorError, FetchError, OSError) as error:
                 transient = isinstance(error, ExecutorError) and error.transient
+                transient = transient or (isinstance(error, FetchError) and error.is_transient)
                 await self.give_up(stored, str(error), transient=transient)
                 return
             _log.info("handed over", executor=stored.executor, native_id=native_id)
@@ -214,6 +222,14 @@ class JobRunner:
         _log.error("the job cannot be run", reason=message)
         error = ErrorSummary(message, is_transient=transient)
         await self._settle(stored, ExecutionPhase.ERROR, Outcome(now(), error=error))
+
+    async def _fetch_uploads(self, stored: StoredJob) -> None:
+        if not stored.uploads:
+            return
+        size = await self._uploads.fetch(stored, self._definitions.get(stored.payload))
+        current = await self._store.set_upload_bytes(stored.job_id, size)
+        if current is None or current.phase in FINAL:
+            raise FetchError("the job was ended before its command was started")
 
     def _prepare(self, stored: StoredJob) -> Execution:
         definition = self._definitions.get(stored.payload)

@@ -14,12 +14,14 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase
 __all__ = [
     "StoredJob",
     "StoredResult",
+    "StoredUpload",
     "instances",
     "job_from_row",
     "jobs",
     "metadata",
     "now",
     "row_from_job",
+    "upload_parameter",
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,6 +92,8 @@ jobs = sa.Table(
         comment="its command and its folder are still to go; until then the row stays, whoever may see it",
     ),
     sa.Column("instance", sa.String(128), comment="which process of the service handed it over"),
+    sa.Column("uploads", sa.JSON, nullable=False, comment="[[name, URL or null, size], …]"),
+    sa.Column("upload_bytes", sa.BigInteger, nullable=False, default=0),
     sa.Column("stored_bytes", sa.BigInteger, nullable=False, default=0),
     sa.Index("jobs_by_owner", "owner_id", "creation_time", "job_id"),
     sa.Index("jobs_by_owner_and_phase", "owner_id", "phase"),
@@ -140,6 +144,20 @@ class StoredResult:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """A file that came with a job."""
+
+    name: str
+    """What the payload calls it: a name for a file."""
+
+    url: str | None
+    """Where it is read from when the job runs; None: it came with the request."""
+
+    size: int = 0
+    """Size of what came with the request (byte)."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredJob:
     """A job as UWS tells it, and what only the service knows of it."""
 
@@ -165,6 +183,9 @@ class StoredJob:
     files: tuple[StoredResult, ...] = ()
     """The files behind ``job.results``."""
 
+    uploads: tuple[StoredUpload, ...] = ()
+    """The files that came with it; ``job.parameters`` name them too, by reference."""
+
     @property
     def job_id(self) -> str:
         """Short for ``job.job_id``."""
@@ -183,13 +204,15 @@ class StoredJob:
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """The parameters as name-value pairs."""
-        return tuple((parameter.name, parameter.value) for parameter in self.job.parameters)
+        given = (parameter for parameter in self.job.parameters if not parameter.by_reference)
+        return tuple((parameter.name, parameter.value) for parameter in given)
 
 
 def job_from_row(row: Row[Any]) -> StoredJob:
     """Read a whole row of `jobs`; the files of an archived job are gone, whatever the row says of them."""
     is_archived = row.phase == ExecutionPhase.ARCHIVED.value
     files = () if is_archived else tuple(StoredResult(*entry) for entry in row.results)
+    uploads = tuple(StoredUpload(*entry) for entry in row.uploads)
     error = None
     if row.error_message is not None:
         has_detail = row.error_has_detail and not is_archived
@@ -204,7 +227,10 @@ def job_from_row(row: Row[Any]) -> StoredJob:
         end_time=row.end_time,
         execution_duration=row.execution_duration,
         destruction=row.destruction,
-        parameters=tuple(Parameter(name, value) for name, value in row.parameters),
+        parameters=(
+            *(Parameter(name, value) for name, value in row.parameters),
+            *(upload_parameter(upload) for upload in uploads),
+        ),
         results=tuple(Result(file.result_id, None, file.size, file.mime_type, file.sha256) for file in files),
         error=error,
         version="1.1",
@@ -220,7 +246,13 @@ def job_from_row(row: Row[Any]) -> StoredJob:
         instance=row.instance,
         exit_code=row.exit_code,
         files=files,
+        uploads=uploads,
     )
+
+
+def upload_parameter(upload: StoredUpload) -> Parameter:
+    """How an upload is told; the URL of what came with the request depends on who asks."""
+    return Parameter(upload.name, upload.url or "", by_reference=True, is_post=upload.url is None)
 
 
 def row_from_job(stored: StoredJob) -> dict[str, Any]:
@@ -237,6 +269,8 @@ def row_from_job(stored: StoredJob) -> dict[str, Any]:
         "execution_duration": job.execution_duration,
         "parameters": [list(pair) for pair in stored.pairs],
         "results": [],
+        "uploads": [[upload.name, upload.url, upload.size] for upload in stored.uploads],
+        "upload_bytes": sum(upload.size for upload in stored.uploads),
         "executor": stored.executor,
         "outputs": stored.outputs,
     }

@@ -3,15 +3,25 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, IPvAnyNetwork
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 from .owners import check_owner
 
-__all__ = ["AccessSection", "AnonymousAccess", "LimitsSection", "OwnerLimits", "ProxyAccess", "TokenAccess"]
+__all__ = [
+    "AccessSection",
+    "AnonymousAccess",
+    "LimitsSection",
+    "OwnerLimits",
+    "ProxyAccess",
+    "TokenAccess",
+    "UploadsSection",
+]
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+_HOST = re.compile(r"([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[0-9]{1,5})?")
 
 Owner = Annotated[str, AfterValidator(check_owner)]
 
@@ -22,6 +32,17 @@ def _check_header(name: str) -> str:
     if name.lower() in {"x-forwarded-for", "authorization", "cookie"}:
         raise ValueError(f"{name} is sent by clients: it proves nothing")
     return name
+
+
+def _check_host(host: str) -> str:
+    if not _HOST.fullmatch(host):
+        raise ValueError(
+            f"{host!r} is not the name of a host in lower case, such as data.example or data.example:8443"
+        )
+    return host
+
+
+Host = Annotated[str, AfterValidator(_check_host)]
 
 
 class _Section(BaseModel):
@@ -111,3 +132,30 @@ class LimitsSection(OwnerLimits):
                 for name in OwnerLimits.model_fields
             }
         )
+
+
+class UploadsSection(_Section):
+    """What may be uploaded to payloads that take uploads; unless hosts are named, no URL is read."""
+
+    max_bytes: ByteSize = Field(default=ByteSize(100 * 2**20), gt=0)
+    """Largest file (byte); a payload may allow less."""
+
+    schemes: tuple[Literal["http", "https"], ...] = ("https",)
+    """Schemes of the URLs that are read."""
+
+    hosts: tuple[Host, ...] = ()
+    """Hosts that URLs are read from: names, with a port if it is not that of the scheme. What they resolve to
+    has to be public addresses."""
+
+    internal_hosts: tuple[Host, ...] = ()
+    """Those of ``hosts`` that may have loopback, private or link-local addresses: everybody who may create
+    jobs reads what they serve to this machine."""
+
+    timeout: float = Field(default=60, gt=0, allow_inf_nan=False)
+    """Longest time to read one URL (s)."""
+
+    @model_validator(mode="after")
+    def _check_internal(self) -> Self:
+        if unknown := set(self.internal_hosts) - set(self.hosts):
+            raise ValueError(f"internal_hosts: {', '.join(sorted(unknown))} is not among hosts")
+        return self

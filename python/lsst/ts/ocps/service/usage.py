@@ -27,7 +27,7 @@ class Usage:
     pending: int
     active: int
     stored: int
-    """Results kept (byte)."""
+    """Results and uploads kept (byte)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +78,6 @@ def _is_theirs(owner_id: str | None) -> sa.ColumnElement[bool]:
 
 
 def _stored(is_theirs: sa.ColumnElement[bool]) -> sa.Select[tuple[int]]:
-    return sa.select(sa.func.coalesce(sa.func.sum(_other.c.stored_bytes), 0)).where(is_theirs)
+    return sa.select(sa.func.coalesce(sa.func.sum(_other.c.stored_bytes + _other.c.upload_bytes), 0)).where(
+        is_theirs
+    )

@@ -11,6 +11,8 @@ def upgrade() -> None:
     """Add columns, tables and indexes."""
     op.add_column("jobs", sa.Column("instance", sa.String(128)))
     op.add_column("jobs", sa.Column("stored_bytes", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("uploads", sa.JSON, nullable=False, server_default="[]"))
+    op.add_column("jobs", sa.Column("upload_bytes", sa.BigInteger, nullable=False, server_default="0"))
     op.create_index("jobs_by_owner", "jobs", ["owner_id", "creation_time", "job_id"])
     op.create_index("jobs_by_owner_and_phase", "jobs", ["owner_id", "phase"])
     _replace_indexes()

@@ -1,0 +1,36 @@
+"""Which addresses belong to the world, and not to this machine or its neighbours. No I/O."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+__all__ = ["is_public"]
+
+_TRANSLATED = ip_network("64:ff9b::/96")
+"""IPv4 addresses as a translator of the network writes them (RFC 6052)."""
+
+
+def is_public(text: str) -> bool:
+    """Whether an address is of the public internet: not loopback, private, link-local or multicast.
+
+    What carries an IPv4 address in it counts as that one.
+    """
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address):
+        inner = _inner(address)
+        if inner is not None:
+            return _is_global(inner)
+    return _is_global(address)
+
+
+def _is_global(address: IPv4Address | IPv6Address) -> bool:
+    # Some addresses for one purpose only count as global, too.
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _inner(address: IPv6Address) -> IPv4Address | None:
+    if address in _TRANSLATED:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
