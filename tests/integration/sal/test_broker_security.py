@@ -171,7 +171,7 @@ def plain_text_where_tls_is_wanted(kafka: SecureKafka) -> SalSettings:
 async def test_a_listener_of_another_kind_is_suspected_when_the_time_is_over(
     secure_process: SecureKafka, way: Way, protocol: str
 ) -> None:
-    settings = way(secure_process).model_copy(update={"connect_timeout": 2.0})
+    settings = way(secure_process).model_copy(update={"connect_timeout": 5.0})
     broker = create_broker(settings)
     async with Deadline("the refusal", LIMIT).enforce():
         with pytest.raises(BrokerError, match=f"this listener does not speak {protocol}") as caught:
