@@ -63,7 +63,9 @@ def parametrize_kinds(
     is_for_all = metafunc.definition.get_closest_marker("every_broker") is not None
     usual: Iterable[Any] = [*kinds, *(APACHE_KINDS[1:] if is_for_all else ())]
     chosen = [_ALL[name] for name in _get_chosen(metafunc.config)] or usual
-    metafunc.parametrize(argument, [kind for kind in chosen if with_memory or kind != "memory"])
+    fitting = [kind for kind in chosen if with_memory or kind != "memory"]
+    # None: a test that runs on none of the chosen kinds; it is left out below.
+    metafunc.parametrize(argument, fitting or [None])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -73,7 +75,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
-        call = getattr(item, "callspec", None)
-        (kept if call is not None and _ARGUMENTS & call.params.keys() else left_out).append(item)
+        params = (
+            item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        )
+        is_chosen = any(params.get(argument) is not None for argument in _ARGUMENTS)
+        (kept if is_chosen else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
