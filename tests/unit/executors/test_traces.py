@@ -1,5 +1,6 @@
 """What the files of a local execution are taken for, whole, torn or made up."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lsst.ts.ocps.executors import launcher
 from lsst.ts.ocps.executors.base import ExecutorState
 from lsst.ts.ocps.executors.launcher import ENDED, STARTED, boot_id, pid_namespace, process_state
 from lsst.ts.ocps.executors.traces import (
@@ -49,6 +51,28 @@ def test_every_beginning_of_an_end_is_no_end(tmp_path: Path) -> None:
     for length in range(len(whole)):
         (tmp_path / ENDED).write_text(whole[:length])
         assert read_end(tmp_path, "1a") is None, whole[:length]
+
+
+def test_the_marker_of_the_end_appears_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    facts = '"reason": "disk", "used": 2999999, "limit": 1048576, "exit_code": -15'
+
+    def fail(source: str, target: str) -> None:
+        assert json.loads(Path(source).read_text())["exit_code"] == -15
+        raise OSError(errno.ENOSPC, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="ended"):
+            launcher._write_end("1a", facts, 1.0)
+    assert read_end(tmp_path, "1a") is None
+    launcher._write_end("1a", facts, 1.0)
+    end = read_end(tmp_path, "1a")
+    assert end is not None
+    assert (end.state, end.exit_code) == (ExecutorState.EXCEEDED, -15)
+    assert end.message == "it took 2.861 MiB of disk, and may take 1 MiB"
 
 
 @pytest.mark.parametrize(
