@@ -79,6 +79,25 @@ def test_a_wrong_url_of_a_database_is_not_shown(
     assert "hunter2" not in shown.err + shown.out
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("database_url: mysql://u:hunter2@h/d", "database_url: does not begin with postgresql://"),
+        ('database_url: "postgresql://u:hunter2@h/d', ", line 4: found unexpected end of stream"),
+        ("database_url: postgresql://u:hunter2@h/d: x", ", line 2: mapping values are not allowed here"),
+    ],
+)
+def test_a_wrong_configuration_file_of_the_service_is_told_without_its_secrets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, reason: str
+) -> None:
+    file = tmp_path / "service.yaml"
+    file.write_text(f"payload_directories: [{tmp_path}]\n{line}\ndata_directory: {tmp_path}\n")
+    assert run_command_line(["service", "--config", str(file)]) == 2
+    shown = capsys.readouterr()
+    assert reason in shown.err
+    assert "hunter2" not in shown.err + shown.out
+
+
 def test_a_command_that_speaks_to_nobody_yet_says_what_to_set(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,8 +130,14 @@ def _configure(file: Path | None, given: dict[str, Any]) -> ServiceConfig:
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: {error}") from error
+    except yaml.YAMLError as error:
+        # Without the line itself, which may have a password.
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
+        raise UsageError(f"{file}{where}: {problem or 'is no YAML'}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{file}: is no mapping of names to values")
     return content

@@ -77,7 +77,7 @@ class PostgresqlDatabase(Database):
             pool_timeout=_DEADLINE,
             connect_args={
                 **connection_options(instance),
-                "options": f"-c statement_timeout={_STATEMENT_TIMEOUT}s -c timezone=UTC",
+                "options": _server_options(url),
             },
         )
 
@@ -210,6 +210,12 @@ class PostgresqlDatabase(Database):
             raise StoreUnavailableError(f"database {self._name}: no answer within {_DEADLINE:g} s") from error
         except SQLAlchemyError as error:
             raise map_error(self._name, error) from error
+
+
+def _server_options(url: sa.URL) -> str:
+    given = url.query.get("options", "")
+    ours = f"-c statement_timeout={_STATEMENT_TIMEOUT}s"
+    return " ".join((given,) if isinstance(given, str) else given) + f" {ours}"
 
 
 def _lock_key(name: str) -> int:
