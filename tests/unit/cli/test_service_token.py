@@ -41,7 +41,7 @@ def test_who_cannot_be_called_so_gets_none(capsys: pytest.CaptureFixture[str]) -
         ("port: 1", ("--host", "::"), "file.yaml: host '::' can be reached from other machines"),
         ("max_running: 3", ("--max-running", "0"), "--max-running 0: "),
         ("- a", (), "file.yaml: is no mapping"),
-        ("{", (), "file.yaml: "),
+        ("{", (), "file.yaml, line 1: "),
         ("access: {mode: tokens, file: /nothing/tokens}", (), "token file /nothing/tokens: No such file"),
     ],
 )
