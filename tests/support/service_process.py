@@ -38,7 +38,7 @@ __all__ = [
     "write_payload",
 ]
 
-_START_TIMEOUT = 30.0
+_START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 20.0
 
 _PROGRAM = """
