@@ -46,8 +46,12 @@ class Place:
         self._turns = asyncio.Semaphore(MAX_AT_ONCE)
         self._down_since: float | None = None
         self._last_failure = 0.0
-        self.last_error: DepositError | None = None
-        """What an attempt that has failed was told last."""
+        self._last_error: DepositError | None = None
+
+    @property
+    def last_error(self) -> DepositError | None:
+        """What was said when the place was tried last, while it is out of reach; None: nothing."""
+        return None if self._outage() is None else self._last_error
 
     @property
     def trouble(self) -> str:
@@ -102,7 +106,7 @@ class Place:
         try:
             answer = await begin()
         except DepositError as error:
-            self.last_error = error
+            self._last_error = error
             if error.transient:
                 self._note_failure(began)
             else:
@@ -115,7 +119,7 @@ class Place:
             raise
         finally:
             slow.cancel()
-        self._down_since = self.last_error = None
+        self._down_since = self._last_error = None
         return answer
 
     def _note_failure(self, began: float) -> None:
