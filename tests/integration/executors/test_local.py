@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -136,6 +137,32 @@ class TestLocalExecutor(ExecutorContract):
             await executor.cancel("1a")
             await news.end_of("1a")
         assert not is_running(child)
+
+    @pytest.mark.parametrize("limit", [{"time_limit": 1.0}, {"disk": 1000}], ids=["time", "disk"])
+    async def test_a_limit_ends_the_whole_process_group_by_force_if_need_be(
+        self, bench: LocalBench, limit: dict[str, Any]
+    ) -> None:
+        script = "trap '' TERM; head -c 100000 /dev/zero > large; sleep 60 & echo $! > child; wait; sleep 60"
+        news = bench.news()
+        async with bench.life(news) as executor:
+            await executor.submit(bench.execution(("sh", "-c", script), **limit))
+            child = await pid_written(bench.directory / "1a" / "child")
+            end = await news.end_of("1a")
+        assert end.exit_code == -signal.SIGKILL
+        assert not is_running(child)
+
+    async def test_memory_that_processes_share_is_counted_once(self, bench: LocalBench) -> None:
+        program = """
+import os, time
+shared = b"x" * 100_000_000
+children = [os.fork() for _ in range(2)]
+time.sleep(1.5)
+"""
+        news = bench.news()
+        async with bench.life(news) as executor:
+            command = (sys.executable, "-I", "-S", "-c", program)
+            await executor.submit(bench.execution(command, memory=250 * 2**20))
+            assert (await news.end_of("1a")).state is ExecutorState.SUCCEEDED
 
     async def test_a_child_is_given_the_grace_too_when_its_parent_ends_at_once(
         self, bench: LocalBench
