@@ -13,7 +13,7 @@ from lsst.ts.ocps.service.main import running_service
 from lsst.ts.ocps.uws.codec import parse_parameters
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.file_server import FileServer
-from support.http_server import Reply
+from support.http_server import Reply, Request
 from support.processes import end_commands
 from support.service_calls import Calls
 from support.service_process import make_config
@@ -171,6 +171,35 @@ async def test_the_job_fails_if_its_url_cannot_be_read(calls: Calls, files: File
         assert job.phase is P.ERROR
         assert job.error is not None
         assert words in job.error.message
+
+
+async def test_a_job_that_is_aborted_while_its_url_is_read_is_never_started(
+    calls: Calls, files: FileServer, tmp_path: Path
+) -> None:
+    answered = asyncio.Event()
+
+    async def answer_late(_: Request) -> None:
+        await answered.wait()
+
+    files.habit = answer_late
+    url = (await create(calls, f"table,http://127.0.0.1:{files.port}/")).headers["Location"]
+    await files.received(1)
+    assert (await calls.job(url)).phase is P.QUEUED
+    aborted = await calls.post(f"{url}/phase", PHASE="ABORT")
+    assert aborted.status_code == 303
+    assert (await calls.job(url)).phase is P.ABORTED
+    answered.set()
+    (folder,) = [tmp_path / "data" / "jobs" / name for name in folders(tmp_path)]
+    async with asyncio.timeout(20):
+        while not await asyncio.to_thread((folder / "uploads" / "Table").exists):  # noqa: ASYNC110 (a file)
+            await asyncio.sleep(0.02)
+    await calls.http.delete(url)
+    # The folder goes when it is certain that no command runs.
+    async with asyncio.timeout(20):
+        while await asyncio.to_thread(folder.exists):
+            assert not await asyncio.to_thread((folder / "out").exists)
+            await asyncio.sleep(0.02)
+    assert (await calls.http.get(url)).status_code == 404
 
 
 async def test_uploads_go_with_the_job(calls: Calls, tmp_path: Path) -> None:
