@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pyvo.dal.exceptions import DALQueryError, DALServiceError
-from pyvo.dal.tap import AsyncTAPJob
+from pyvo.dal.tap import AsyncTAPJob, TAPService
 from pyvo.utils.http import create_session
 
 from support.service_calls import Calls
@@ -58,7 +58,25 @@ def fail_and_abort(root: str) -> None:
             running.run()
 
 
-@pytest.mark.parametrize("drive", [complete, fail_and_abort])
+def query(root: str) -> None:
+    """A payload as a service that pyvo finds out about by itself; blocks."""
+    with create_session() as session:
+        session.trust_env = False
+        service = TAPService(f"{root}/query", session=session)
+        found = {one.standardid: one.interfaces[0].accessurls[0].content for one in service.capabilities}
+        assert found["ivo://ivoa.net/std/UWS#rest-1.1"] == f"{root}/query/async"
+        assert found[None] == f"{root}/query/sync"
+        for run in (service.run_sync, service.run_async):
+            (row,) = run("SELECT 2").to_table()
+            assert row["query"] == "SELECT 2"
+        # pyvo deletes the job of run_async when it has its result.
+        (listed,) = service.get_job_list(phases=["COMPLETED"], last=5)
+        assert service.get_job(listed.jobid).phase == "COMPLETED"
+        with pytest.raises(DALServiceError, match="no such parameter"):
+            TAPService(f"{root}/fail", session=session).run_sync("SELECT 2")
+
+
+@pytest.mark.parametrize("drive", [complete, fail_and_abort, query])
 async def test_pyvo_drives_jobs(calls: Calls, drive: object) -> None:
     assert callable(drive)
     await asyncio.to_thread(drive, str(calls.http.base_url).rstrip("/"))
