@@ -86,6 +86,8 @@ def test_a_good_definition_is_read(tmp_path: Any) -> None:
         ("run.memory", "much", "run.memory", "byte"),
         ("run.disk", 0, "run.disk", "greater than 0"),
         ("run.priority", 1.5, "run.priority", "integer"),
+        ("run.results", [{"pattern": "/out/*"}], "run.results.0.pattern", "no path below the output folder"),
+        ("run.results", [{"pattern": "a/../*"}], "run.results.0.pattern", "no path below the output folder"),
         ("run.results", [{"pattern": ""}], "run.results.0.pattern", "at least 1 character"),
         ("run.results", [{"pattern": "*", "mime_type": "a\nb/c"}], "run.results.0.mime_type", "match"),
         ("run.comand", [], "run.comand", "unknown key; did you mean 'command'?"),

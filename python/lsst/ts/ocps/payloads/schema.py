@@ -84,6 +84,12 @@ def _check_outputs(outputs: str) -> str:
     return outputs
 
 
+def _check_pattern(pattern: str) -> str:
+    if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
+        raise ValueError("no path below the output folder is like this; write it as maps/*.fits")
+    return pattern
+
+
 def _check_parameters(schema: dict[str, Any]) -> dict[str, Any]:
     _refuse(schema_problems(schema, ""))
     return {**schema, "additionalProperties": False}
@@ -134,7 +140,7 @@ class DepositSpec(_Model):
 class ResultSpec(_Model):
     """Which output files are results."""
 
-    pattern: str = Field(min_length=1)
+    pattern: Annotated[str, AfterValidator(_check_pattern)] = Field(min_length=1)
     """Pattern of their paths below the output folder; ``*`` stands for slashes, too."""
 
     mime_type: Annotated[str, Field(pattern=_MIME_TYPE)] | None = None
