@@ -139,6 +139,32 @@ async def test_stop_ends_a_configure_too(monkeypatch: pytest.MonkeyPatch) -> Non
         await assert_stopped(stage)
 
 
+async def test_methods_of_commands_may_be_called_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    async def run(_script: Tidy) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            events.append("the run has ended")
+
+    async def cleanup(_script: Tidy) -> None:
+        events.append("cleanup")
+
+    monkeypatch.setattr(Tidy, "run", run)
+    monkeypatch.setattr(Tidy, "cleanup", cleanup)
+    async with open_stage(Tidy) as stage:
+        await stage.make_ready()
+        running = asyncio.create_task(stage.script.do_run(stage.script.cmd_run.DataType()))
+        await stage.wait_for(ScriptState.RUNNING)
+        await stage.script.do_stop(stage.script.cmd_stop.DataType())
+        await running
+        await stage.wait_for_end()
+        assert events == ["the run has ended", "cleanup"]
+        assert stage.script.state_name == "STOPPED"
+
+
 async def test_stop_changes_nothing_in_a_script_that_is_ending() -> None:
     async with open_stage(TestScript) as stage:
         await stage.make_ready()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import yaml
+from jsonschema import ValidationError
 from typing_extensions import override
 
 from .data_type import BaseMsgType
@@ -140,7 +141,10 @@ class BaseScript(ScriptStates, ABC):
         if values is not None and not isinstance(values, dict):
             raise ExpectedError(f"config={text!r} is not a mapping")
         if self.config_validator is not None:
-            return SimpleNamespace(**self.config_validator.validate(values))
+            try:
+                return SimpleNamespace(**self.config_validator.validate(values))
+            except ValidationError as error:
+                raise ExpectedError(f"Configuration failed validation: {error!r}") from error
         if values:
             raise ExpectedError(f"config={text!r} is given to a script that has nothing to configure")
         return SimpleNamespace()
@@ -212,6 +216,9 @@ class BaseScript(ScriptStates, ABC):
         """Once the commands have been acknowledged: tidy up, tell the end, close."""
         for command in self._commands.values():
             await command.wait_idle()
+        if self._work is not None:
+            # Somebody has called the method of a command himself.
+            await asyncio.wait([self._work])
         error: Exception | None = None
         end = _ENDS.get(ScriptState(self.state.state))
         if end is not None:
