@@ -2,17 +2,22 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from lsst.ts.ocps.client.answers import Answer, error_for_status
 from lsst.ts.ocps.client.errors import BackendError, BackendUnavailableError, RequestRefusedError
 from lsst.ts.ocps.service.schema import StoredResult, now
+from lsst.ts.ocps.service.sections import OwnerLimits
 from lsst.ts.ocps.service.store import Outcome
+from lsst.ts.ocps.service.usage import Room, room_for
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.owners import Owners, calls_from, fake_with_owners
+from support.postgresql import ON_POSTGRESQL
 from support.service_calls import Calls
 from support.service_process import id_of
 
@@ -169,3 +174,32 @@ async def test_requests_have_a_largest_size(tmp_path: Path, body: bytes) -> None
             assert answer.text.startswith("UsageError: the body has more than 1024 bytes")
             assert meaning(answer) is RequestRefusedError
         assert await owners.alice.jobs("work") == ()
+
+
+class TestSeveralProcesses:
+    """Each process counts before it sees what the others add at the same moment."""
+
+    pytestmark = ON_POSTGRESQL
+
+    async def test_two_that_count_at_the_same_time_do_not_both_find_room(
+        self, tmp_path: Path, postgresql_database: str
+    ) -> None:
+        async with fake_with_owners(tmp_path, database_url=postgresql_database) as owners:
+            store = owners.fake.context.store
+            jobs = [await store.find(id_of(await owners.alice.create("work"))) for _ in range(3)]
+            room = slowly(room_for("alice", P.QUEUED, OwnerLimits(max_active=1)))
+            queued = [store.queue(job.job_id, P.PENDING, room) for job in jobs if job is not None]
+            assert sum(job is not None for job in await asyncio.gather(*queued)) == 1
+            # Two are left pending: there is room for one.
+            room = slowly(room_for("alice", P.PENDING, OwnerLimits(max_pending=3)))
+            new = [
+                replace(job, job=replace(job.job, job_id=f"new{number}", phase=P.PENDING))
+                for number, job in enumerate(jobs)
+                if job is not None
+            ]
+            assert sum(await asyncio.gather(*(store.add(job, room) for job in new))) == 1
+
+
+def slowly(room: Room) -> Room:
+    """The same room; the database takes some time between counting and adding."""
+    return replace(room, conditions=[*room.conditions, sa.func.pg_sleep(0.3).is_not(None)])
