@@ -118,32 +118,29 @@ async def test_several_ways_go_together_and_through_the_synchronous_resource(
     assert (await calls.http.get(answer.headers["Location"])).content == b"small"
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        ((), {}, 400, "missing: Table"),
-        (("mask,param:m",), {"m": b""}, 400, "missing: Table"),
-        (("table,param:t",), {}, 400, "no file called 't'"),
-        (("table,param:t",), {"t": b"1", "u": b"2"}, 400, "u: no UPLOAD names this file"),
-        (("table,param:t", "TABLE,param:t"), {"t": b"1"}, 400, "given twice"),
-        (("other,param:t",), {"t": b"1"}, 400, "takes no 'other'; it takes: Table, mask"),
-        (("../x,param:t",), {"t": b"1"}, 400, "is not NAME,URL"),
-        (("table",), {}, 400, "is not NAME,URL"),
-        (("table,",), {}, 400, "is not NAME,URL"),
-        (("table,param:t",), {"t": bytes(50_001)}, 413, "Table has 50001 bytes; 50000 are allowed"),
-        (("table,http://169.254.169.254/latest/meta-data",), {}, 400, "nothing is read"),
-        (("table,http://localhost/",), {}, 400, "nothing is read"),
-        (("table,file:///etc/passwd",), {}, 400, "'file' URLs"),
-        (("table,https://data.example/",), {}, 400, "'https' URLs"),
-    ],
+WRONG: tuple[tuple[tuple[str, ...], dict[str, bytes], int, str], ...] = (
+    ((), {}, 400, "missing: Table"),
+    (("mask,param:m",), {"m": b""}, 400, "missing: Table"),
+    (("table,param:t",), {}, 400, "no file called 't'"),
+    (("table,param:t",), {"t": b"1", "u": b"2"}, 400, "u: no UPLOAD names this file"),
+    (("table,param:t", "TABLE,param:t"), {"t": b"1"}, 400, "given twice"),
+    (("other,param:t",), {"t": b"1"}, 400, "takes no 'other'; it takes: Table, mask"),
+    (("../x,param:t",), {"t": b"1"}, 400, "is not NAME,URL"),
+    (("table",), {}, 400, "is not NAME,URL"),
+    (("table,",), {}, 400, "is not NAME,URL"),
+    (("table,param:t",), {"t": bytes(50_001)}, 413, "Table has 50001 bytes; 50000 are allowed"),
+    (("table,http://169.254.169.254/latest/meta-data",), {}, 400, "nothing is read"),
+    (("table,http://localhost/",), {}, 400, "nothing is read"),
+    (("table,file:///etc/passwd",), {}, 400, "'file' URLs"),
+    (("table,https://data.example/",), {}, 400, "'https' URLs"),
 )
-async def test_what_is_not_right_creates_nothing(
-    calls: Calls, tmp_path: Path, case: tuple[tuple[str, ...], dict[str, bytes], int, str]
-) -> None:
-    uploads, sent, status, words = case
-    answer = await create(calls, *uploads, files=sent or None)
-    assert answer.status_code == status, answer.text
-    assert words in answer.text
+
+
+async def test_what_is_not_right_creates_nothing(calls: Calls, tmp_path: Path) -> None:
+    for uploads, sent, status, words in WRONG:
+        answer = await create(calls, *uploads, files=sent or None)
+        assert answer.status_code == status, (uploads, answer.text)
+        assert words in answer.text
     assert await calls.jobs("take") == ()
     assert folders(tmp_path) == []
 
