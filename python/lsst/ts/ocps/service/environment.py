@@ -9,9 +9,8 @@ from lsst.ts.ocps.payloads.command import build_command
 from lsst.ts.ocps.payloads.parameters import decode, validate
 from lsst.ts.ocps.payloads.schema import PayloadDefinition, RunSpec
 
-from .results import JobFolder
+from .results import UPLOAD_FOLDER, JobFolder
 from .schema import StoredJob
-from .uploads import UPLOAD_FOLDER
 
 __all__ = ["attached_execution", "new_execution"]
 

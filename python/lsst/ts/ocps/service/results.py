@@ -28,9 +28,12 @@ from .conditional import Version
 from .errors import NotFoundError
 from .schema import StoredResult
 
-__all__ = ["PROGRESS_FILE", "JobFolder", "last_line", "mime_type"]
+__all__ = ["PROGRESS_FILE", "UPLOAD_FOLDER", "JobFolder", "last_line", "mime_type"]
 
 _log = logging.getLogger(__name__)
+
+UPLOAD_FOLDER = "uploads"
+"""Name of the folder of the files that came with a job."""
 
 PROGRESS_FILE = "progress.json"
 """Name of the output file that tells the progress; it is not a result."""
@@ -154,7 +157,7 @@ class JobFolder:
 
     def open_upload(self, name: str) -> tuple[IO[bytes], Version]:
         """Open an upload, as `open_result` does."""
-        return _with_version(self._open(PurePosixPath("uploads", name)))
+        return _with_version(self._open(PurePosixPath(UPLOAD_FOLDER, name)))
 
     def read_progress(self) -> Progress | None:
         """What the job says of its progress; None if nothing, or nothing that makes sense."""

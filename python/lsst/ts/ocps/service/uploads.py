@@ -14,14 +14,13 @@ from lsst.ts.ocps.payloads.schema import PayloadDefinition, UploadSpec
 from .errors import FetchError, RequestTooLargeError, UsageError
 from .fetching import Fetcher, check_url
 from .forms import Form
+from .results import UPLOAD_FOLDER
 from .schema import StoredJob, StoredUpload
 from .sections import UploadsSection
 
-__all__ = ["UPLOAD", "UPLOAD_FOLDER", "UploadStore", "largest_files", "read_uploads"]
+__all__ = ["UPLOAD", "UploadStore", "largest_files", "read_uploads"]
 
 UPLOAD = "UPLOAD"
-UPLOAD_FOLDER = "uploads"
-"""Folder of the uploads, below that of the job."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _INLINE = "param:"
