@@ -78,7 +78,7 @@ async def follow(folder: Path, interface: str) -> dict[str, Any]:
 def probe(remote: Any) -> bool:
     """Ask, as code of the CSC, for something that only our runtime has."""
     try:
-        eval("remote.salinfo.settings", {"__name__": "lsst.ts.ocps.csc.probe", "remote": remote})  # noqa: S307
+        eval("remote.salinfo.settings", {"__name__": "lsst.ts.ocps.csc.probe", "remote": remote})  # noqa: S307 (a text of our own)
     except AttributeError:
         return hasattr(remote.salinfo, "settings")
     return False
