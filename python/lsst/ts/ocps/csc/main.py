@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sys
 
+from lsst.ts.ocps.aio.open_files import allow_many_files
 from lsst.ts.ocps.aio.periodic import run_periodically
 from lsst.ts.ocps.salobj import ExpectedError, SalError
 
@@ -23,6 +24,7 @@ _NEVER = 1_000_000
 def run_ocps() -> None:
     """Run the CSC until it is told to stop; exit with status 1 and one line if it cannot start."""
     configure_logging()
+    allow_many_files()
     # What is here now stays, and a crowd of runs is looked through once a minute instead of whenever it has
     # grown: each time everything else would stand still for 0.1 s.
     gc.freeze()

@@ -11,6 +11,7 @@ import structlog
 import uvicorn
 from typing_extensions import override
 
+from lsst.ts.ocps.aio.open_files import allow_many_files
 from lsst.ts.ocps.executors.registry import ExecutorRegistry
 
 from .app import create_app
@@ -151,6 +152,7 @@ async def serve(config: ServiceConfig) -> None:
         If the service cannot go on.
     """
     configure_logging(config.log_level)
+    allow_many_files()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
