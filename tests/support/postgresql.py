@@ -4,7 +4,6 @@ A test that asks for `each_database` runs once for each kind in `DATABASE_KINDS`
 `postgresql_database` runs on PostgreSQL only, and gets the marks `ON_POSTGRESQL`.
 """
 
-import asyncio
 import os
 import pwd
 import shutil
@@ -12,15 +11,17 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
 from support.ports import free_port
-from support.processes import has_stopped
+from support.processes import suspended
 
 __all__ = ["DATABASE_KINDS", "ON_POSTGRESQL", "PASSWORD", "PostgresqlCluster", "find_postgresql"]
 
@@ -140,16 +141,16 @@ class PostgresqlCluster:
         """Run one of its programs to its end."""
         subprocess.run([str(self._programs / program), *arguments], check=True, timeout=_START_TIMEOUT)
 
-    async def freeze(self, database: str) -> list[int]:
-        """Have the connections to a database hang; gives the processes to thaw."""
-        query = f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"  # noqa: S608 (a name of our own)
-        pids = [row[0] for row in self.execute(query, database=database)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        async with asyncio.timeout(30):
-            while not all(has_stopped(pid) for pid in pids):  # noqa: ASYNC110 (the kernel tells nobody)
-                await asyncio.sleep(0.01)
-        return pids
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[None]:
+        """All its processes do nothing for a while, and keep their connections."""
+        assert self.process is not None
+        # The first one first: it makes the others.
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(suspended(self.process.pid))
+            for child in psutil.Process(self.process.pid).children():
+                await stack.enter_async_context(suspended(child.pid))
+            yield
 
     @property
     def _data(self) -> Path:

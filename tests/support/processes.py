@@ -12,7 +12,7 @@ from pathlib import Path
 from lsst.ts.ocps.executors.launcher import STARTED
 from lsst.ts.ocps.executors.traces import end_orphans, open_process, read_start
 
-__all__ = ["end_commands", "has_stopped", "suspended", "until"]
+__all__ = ["end_commands", "suspended", "until"]
 
 
 async def until(condition: Callable[[], object], what: str, *, seconds: float = 20.0) -> None:

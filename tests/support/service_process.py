@@ -330,15 +330,15 @@ def shared_service(
 
 
 @pytest.fixture
-def service_database() -> dict[str, str]:
+def service_database() -> dict[str, Any]:
     """What tells services which database to use: SQLite; overridden where a suite runs on all kinds."""
     return {}
 
 
 @pytest_asyncio.fixture
-async def fake(tmp_path: Path) -> AsyncIterator[FakeService]:
+async def fake(tmp_path: Path, service_database: dict[str, Any]) -> AsyncIterator[FakeService]:
     """A service without network and without processes."""
-    async with fake_service(tmp_path) as service:
+    async with fake_service(tmp_path, **service_database) as service:
         yield service
 
 

@@ -1,8 +1,6 @@
 """The database goes away and comes back: requests are told to try again, jobs lose nothing."""
 
 import asyncio
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,18 +120,13 @@ async def test_a_database_that_hangs_is_waited_for_no_longer_than_the_deadline(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(postgresql, "_DEADLINE", 1.0)
     config = make_config(tmp_path, PAYLOADS, database_url=postgresql_database)
     try:
         async with running_service(config) as service, Calls.to(service.url) as calls:
             path = await calls.create("sleep")
-            pids = await postgresql_cluster.freeze(postgresql_database.rpartition("/")[2])
-            try:
-                async with asyncio.timeout(30):
-                    assert is_to_be_repeated(await calls.http.get(path))
-            finally:
-                for pid in pids:
-                    os.kill(pid, signal.SIGCONT)
+            monkeypatch.setattr(postgresql, "_DEADLINE", 1.0)
+            async with postgresql_cluster.frozen(), asyncio.timeout(30):
+                assert is_to_be_repeated(await calls.http.get(path))
             assert (await until_answered(calls, path)).status_code == 200
     finally:
         end_commands(config.jobs_directory)

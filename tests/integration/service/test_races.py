@@ -17,17 +17,11 @@ from lsst.ts.ocps.service.watch import PhaseWatch
 from lsst.ts.ocps.uws.jobs import Job
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 from support.processes import until
-from support.service_process import FakeService, create_running, fake_service, id_of, make_config
+from support.service_process import FakeService, create_running, id_of, make_config
 
 pytestmark = pytest.mark.asyncio
 P = ExecutionPhase
 _ROUNDS = 10
-
-
-@pytest_asyncio.fixture
-async def fake(tmp_path: Path, service_database: dict[str, Any]) -> AsyncIterator[FakeService]:
-    async with fake_service(tmp_path, **service_database) as service:
-        yield service
 
 
 @pytest_asyncio.fixture
