@@ -60,8 +60,10 @@ def _fuzz(operation: Any, call: Callable[[Any], Any], given_path: dict[str, str]
 
 
 @pytest.mark.system
-def test_no_request_made_from_the_openapi_document_is_a_failure(tmp_path: Path) -> None:
-    config = make_config(tmp_path, {"echo": PAYLOADS["echo"]}, max_wait=0.1)
+def test_no_request_made_from_the_openapi_document_is_a_failure(
+    tmp_path: Path, service_database: dict[str, Any]
+) -> None:
+    config = make_config(tmp_path, {"echo": PAYLOADS["echo"]}, max_wait=0.1, **service_database)
     process = ServiceProcess(config, tmp_path / "service.log")
     try:
         asyncio.run(process.start())
