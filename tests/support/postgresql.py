@@ -4,6 +4,7 @@ A test that asks for `each_database` runs once for each kind in `DATABASE_KINDS`
 `postgresql_database` runs on PostgreSQL only, and gets the marks `ON_POSTGRESQL`.
 """
 
+import gc
 import os
 import pwd
 import shutil
@@ -84,6 +85,8 @@ class PostgresqlCluster:
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "off",
+            # A database cannot be dropped while a client that has given up is still waited for.
+            "authentication_timeout": "5s",
         }
         options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
         with (self._directory / "log").open("ab") as log:
@@ -175,6 +178,8 @@ def postgresql_database(postgresql_cluster: PostgresqlCluster) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     postgresql_cluster.execute(f"CREATE DATABASE {name}")
     yield postgresql_cluster.url(name)
+    # The driver closes a connection whose making was cancelled when it is collected.
+    gc.collect()
     postgresql_cluster.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
