@@ -1,7 +1,9 @@
 """A client of the community, pyvo, drives jobs of the service through their whole life."""
 
 import asyncio
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pyvo.dal.exceptions import DALQueryError, DALServiceError
@@ -60,8 +62,14 @@ def fail_and_abort(root: str) -> None:
 
 def query(root: str) -> None:
     """A payload as a service that pyvo finds out about by itself; blocks."""
-    with create_session() as session:
+    with create_session() as session, ExitStack() as answers:
         session.trust_env = False
+
+        def close_later(answer: Any, **_: object) -> None:
+            """Close what pyvo reads as a stream, and leaves open."""
+            answers.callback(answer.close)
+
+        session.hooks["response"].append(close_later)
         service = TAPService(f"{root}/query", session=session)
         found = {one.standardid: one.interfaces[0].accessurls[0].content for one in service.capabilities}
         assert found["ivo://ivoa.net/std/UWS#rest-1.1"] == f"{root}/query/async"
