@@ -26,6 +26,7 @@ from lsst.ts.ocps.csc.deposit import Depositor
 from lsst.ts.ocps.csc.errors import LedgerError
 from lsst.ts.ocps.csc.ledger import Ledger
 from lsst.ts.ocps.csc.ledger_file import prepare_database
+from lsst.ts.ocps.csc.logs import get_logger
 from lsst.ts.ocps.csc.outlet import Outlet
 from lsst.ts.ocps.csc.parts import Patience
 from lsst.ts.ocps.csc.records import CommandKey, FinalAck, Run, RunRecord
@@ -105,8 +106,9 @@ class InlineLedger(Ledger):
         self._world = world
         self._path = Path("memory")
         self._connection = world.connection
-        self._has_failed = False
         self._unreadable = set()
+        self._unsaved = {}
+        self._log = get_logger("ledger")
         self._mortality = mortality
 
     @override
@@ -114,7 +116,6 @@ class InlineLedger(Ledger):
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._mortality.pass_step():
             if self._world.disk_is_full:
-                self._has_failed = True
                 future.set_exception(LedgerError("database or disk is full"))
                 return future
             (outcome,) = self._transact([call])
@@ -125,6 +126,10 @@ class InlineLedger(Ledger):
             else:
                 future.set_result(outcome)
         return future
+
+    @override
+    async def aclose(self) -> None:
+        await self._save_last()
 
 
 @dataclass
@@ -312,6 +317,8 @@ class CoreLife:
         """Take what has died out of the event loop; close what has not."""
         await self.tracker.aclose()
         await self.reporter.aclose()
+        if not self.died.is_set():
+            await self.ledger.aclose()
 
     def _note_death(self, name: str, error: BaseException) -> None:
         self._world.deaths.append(f"{name}: {error!r}")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 
 from lsst.ts.ocps.client.errors import BackendError, BackendFailedError, BackendUnavailableError
@@ -39,15 +39,15 @@ class Command:
     """Time after the one before (s)."""
 
     script: Script
-    waits_for_the_one_before: bool
-    detach: bool
-    aborted_after: float | None
+    waits_for_the_one_before: bool = False
+    detach: bool = False
+    aborted_after: float | None = None
     """Somebody aborts it so long after it was sent (s)."""
 
-    repeated_after: float | None
+    repeated_after: float | None = None
     """The command record is delivered once more so long after it was sent (s)."""
 
-    held_after: float | None
+    held_after: float | None = None
     """The service puts it into HELD so long after it was sent, if it executes then (s)."""
 
 
@@ -130,6 +130,7 @@ class Story:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
+                group.create_task(self._keep_room())
             await life.aclose()
             for task in tuple(group._tasks):
                 task.cancel()
@@ -139,6 +140,12 @@ class Story:
         await asyncio.sleep(min(seconds, 1e9))
         while self.world.disk_is_full:  # noqa: ASYNC110 (in virtual time)
             await asyncio.sleep(0.1)
+
+    async def _keep_room(self) -> None:
+        """Should the disk be full while the CSC stops, he makes room again at once."""
+        while True:
+            await asyncio.sleep(0.5)
+            self.world.disk_is_full = False
 
     async def _live(self, life: CoreLife, group: asyncio.TaskGroup) -> None:
         await life.start()
@@ -274,6 +281,18 @@ async def play_on_a_full_disk(
 
 
 @STORIES
+# Told to stop while a pair is tried again: it is out when the disk is full, and the next pair follows it.
+@example(
+    creates_pending=False,
+    script=[
+        Command(0.3, Script(0.0, 0.0, P.ERROR), detach=True, aborted_after=0.0),
+        Command(0.3, Script(0.0, 45.0), waits_for_the_one_before=True, aborted_after=0.0),
+        Command(0.0, Script(0.5, 45.0, P.ABORTED)),
+    ],
+    failures=[False, True, True, True, True],
+    full=(0.7, 0.5),
+    stopped_after=0.6,
+)
 @given(
     creates_pending=st.booleans(),
     script=st.lists(commands, min_size=1, max_size=3),

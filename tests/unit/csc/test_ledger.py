@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from lsst.ts.ocps.csc.errors import LedgerDamagedError, LedgerError, LedgerInUseError
+from lsst.ts.ocps.csc.errors import (
+    LedgerDamagedError,
+    LedgerError,
+    LedgerInUseError,
+    LedgerRowMissingError,
+)
 from lsst.ts.ocps.csc.ledger import Ledger
 from lsst.ts.ocps.csc.ledger_file import check_file_system
 from lsst.ts.ocps.csc.records import RECORD, FinalAck, Report
@@ -114,7 +119,9 @@ async def test_a_save_of_an_unknown_run_is_an_error_and_spoils_nothing_else(ledg
     assert await ledger.add(record) is None
     saves = [ledger.save(make_record()), ledger.save(observe(record, CreateIntended()))]
     answers = await asyncio.gather(*saves, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [LedgerError, type(None)]
+    assert [type(answer) for answer in answers] == [LedgerRowMissingError, type(None)]
+    # It is not tried again.
+    await ledger.save_unsaved()
 
 
 async def test_a_ledger_knows_whether_it_ever_held_a_run(ledger: Ledger) -> None:
@@ -257,7 +264,45 @@ async def test_a_write_that_the_disk_refuses_is_an_error_of_the_ledger(ledger: L
         await ledger.save(observe(record, CreateIntended()))
     ledger._connection.execute("PRAGMA query_only = OFF")
     await ledger.save(observe(record, CreateIntended()))
-    assert ledger.has_failed
+
+
+async def test_what_the_disk_did_not_take_is_written_when_it_has_room_the_latest_of_each_run(
+    ledger: Ledger,
+) -> None:
+    record = make_record()
+    await ledger.add(record)
+    asked = observe(record, CreateIntended())
+    created = observe(asked, JobCreated(URL, make_job()))
+    ledger._connection.execute("PRAGMA query_only = ON")
+    saves = [ledger.save(asked), ledger.save(created)]
+    for saved in await asyncio.gather(*saves, return_exceptions=True):
+        assert isinstance(saved, LedgerError)
+    with pytest.raises(LedgerError, match="readonly"):
+        await ledger.save_unsaved()
+    ledger._connection.execute("PRAGMA query_only = OFF")
+    await ledger.save_unsaved()
+    assert await ledger.unfinished() == [created]
+
+
+async def test_what_the_disk_did_not_take_of_a_caller_who_is_gone_is_written_at_the_end(
+    tmp_path: Path,
+) -> None:
+    ledger = await Ledger.open(tmp_path, 1)
+    record = make_record()
+    await ledger.add(record)
+    asked = observe(record, CreateIntended())
+    ledger._connection.execute("PRAGMA query_only = ON")
+    saved = ledger.save(asked)
+    saved.cancel()
+    with pytest.raises(LedgerError, match="readonly"):
+        await ledger.save(asked)
+    closing = asyncio.create_task(ledger.aclose())
+    await asyncio.sleep(0)
+    ledger._connection.execute("PRAGMA query_only = OFF")
+    await closing
+    again = await Ledger.open(tmp_path, 1)
+    assert await again.unfinished() == [asked]
+    await again.aclose()
 
 
 async def test_nobody_else_can_read_the_ledger(ledger: Ledger) -> None:

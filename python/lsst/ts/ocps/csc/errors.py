@@ -9,6 +9,7 @@
     ├── DepositError              results cannot be deposited
     └── LedgerError               the ledger cannot be used
         ├── LedgerInUseError      another process owns it
+        ├── LedgerRowMissingError  it does not know the run
         └── LedgerDamagedError    it cannot be read: the disk, or somebody, has spoiled it
 
 Foreign exceptions (sqlite3, pydantic, OSError) stop at the modules that meet them.
@@ -23,6 +24,7 @@ __all__ = [
     "LedgerDamagedError",
     "LedgerError",
     "LedgerInUseError",
+    "LedgerRowMissingError",
     "RequestRejectedError",
     "SettingsError",
 ]
@@ -86,6 +88,10 @@ class LedgerError(CscError):
 
 class LedgerInUseError(LedgerError):
     """Another process owns this ledger."""
+
+
+class LedgerRowMissingError(LedgerError):
+    """There is no row of a run; it is of no use to write it again."""
 
 
 class LedgerDamagedError(LedgerError):

@@ -15,13 +15,17 @@ from pydantic import ValidationError
 
 from lsst.ts.ocps.aio.batches import BatchThread
 
-from .errors import LedgerDamagedError, LedgerError
+from .errors import LedgerDamagedError, LedgerError, LedgerRowMissingError
 from .ledger_file import LedgerLock, check_file_system, map_sqlite_error, open_database, set_aside
+from .logs import get_logger
 from .records import RECORD, CommandKey, RunRecord
 
 __all__ = ["Ledger"]
 
 T = TypeVar("T")
+
+_LAST_ATTEMPTS, _LAST_PAUSE = 10, 0.1
+"""How often rows that the disk does not take are tried when the CSC ends, and the time between (s)."""
 
 _INSERT = """
 INSERT INTO runs (run_id, identity, origin, seq_num, snd_stamp, payload, step, job_id, outcome, accepted_at,
@@ -103,7 +107,9 @@ class Ledger:
         self._path = path
         self._lock = lock
         self._connection = connection
-        self._has_failed = False
+        self._unsaved: dict[str, RunRecord] = {}
+        self._closed = False
+        self._log = get_logger("ledger")
         self._thread: BatchThread[sqlite3.Connection] = BatchThread(
             f"ledger:{path.name}",
             self._transact,
@@ -135,11 +141,6 @@ class Ledger:
         """The database file."""
         return self._path
 
-    @property
-    def has_failed(self) -> bool:
-        """Whether anything could not be written or read since the ledger was opened."""
-        return self._has_failed
-
     async def add(self, record: RunRecord) -> RunRecord | None:
         """Write the first row of a run.
 
@@ -162,15 +163,38 @@ class Ledger:
         """Write what a run has become.
 
         Saves are done in the order of the calls. The future ends when the row is on the disk; awaiting it
-        can wait, for a later save of any run is never on the disk before this one.
+        can wait, for a later save of any run is never on the disk before this one. What the disk does not
+        take is kept until `save_unsaved`, or the end, brings it there.
         """
         row = _to_row(record)
 
         def call(connection: sqlite3.Connection) -> None:
             if connection.execute(_UPDATE, row).rowcount != 1:
-                raise LedgerError(f"ledger {self._path} has no row of run {row['run_id']}")
+                raise LedgerRowMissingError(f"ledger {self._path} has no row of run {row['run_id']}")
 
-        return self._submit(call)
+        # The latest of a run, whatever becomes of those before: an older one must not be written after it.
+        self._unsaved[record.run.run_id] = record
+        saving = self._submit(call)
+        saving.add_done_callback(lambda saved: self._note_saved(record, saved))
+        # Whoever awaits this may be cancelled; what has become of the row is to be known all the same.
+        return asyncio.shield(saving)
+
+    def _note_saved(self, record: RunRecord, saved: "asyncio.Future[None]") -> None:
+        if saved.cancelled():
+            return
+        is_settled = isinstance(saved.exception(), LedgerRowMissingError | None)
+        if is_settled and self._unsaved.get(record.run.run_id) is record:
+            del self._unsaved[record.run.run_id]
+
+    async def save_unsaved(self) -> None:
+        """Write again what the disk did not take, and what is on its way there.
+
+        Raises
+        ------
+        LedgerError
+            If the disk does not take it this time either.
+        """
+        await asyncio.gather(*[self.save(record) for record in list(self._unsaved.values())])
 
     async def find_command(self, key: CommandKey) -> RunRecord | None:
         """The run that a command record has started; None if none."""
@@ -294,8 +318,27 @@ class Ledger:
         return removed
 
     async def aclose(self) -> None:
-        """Finish what was asked for, then give the ledger back."""
+        """Finish what was asked for, then give the ledger back.
+
+        What the disk has not taken is tried again for a moment: without it, the next process would report
+        runs once more.
+        """
+        if not self._closed:
+            self._closed = True
+            await self._save_last()
         await self._thread.aclose()
+
+    async def _save_last(self) -> None:
+        reason = ""
+        for _ in range(_LAST_ATTEMPTS):
+            try:
+                await self.save_unsaved()
+            except LedgerError as error:
+                reason = str(error)
+                await asyncio.sleep(_LAST_PAUSE)
+            else:
+                return
+        self._log.warning("runs may be reported again", error=reason, runs=sorted(self._unsaved))
 
     def _submit(self, call: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
         return self._thread.submit(call)
@@ -318,7 +361,6 @@ class Ledger:
             outcomes = [self._run(call) for call in calls]
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._has_failed = True
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             return [map_sqlite_error(self._path, error)] * len(calls)

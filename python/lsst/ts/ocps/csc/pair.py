@@ -78,17 +78,15 @@ class PairWriter:
             The same run, reported.
         """
         task = self._tasks.start(self._write(record, report), name=record.run.run_id)
-        record, saved = await asyncio.shield(task)
-        try:
-            await saved
-        except LedgerError as error:
-            self._on_ledger_error(error)
-        return record
+        return await asyncio.shield(task)
 
     async def save(self, record: RunRecord) -> None:
         """Write to the ledger; where that fails, say so and go on."""
+        await self._endure(self._ledger.save(record))
+
+    async def _endure(self, saved: Awaitable[None]) -> None:
         try:
-            await self._ledger.save(record)
+            await saved
         except LedgerError as error:
             self._on_ledger_error(error)
 
@@ -98,9 +96,7 @@ class PairWriter:
             await asyncio.wait(tasks, timeout=_CLOSE_PATIENCE)
         await self._tasks.aclose()
 
-    async def _write(
-        self, record: RunRecord, report: Report | None
-    ) -> "tuple[RunRecord, asyncio.Future[None]]":
+    async def _write(self, record: RunRecord, report: Report | None) -> RunRecord:
         async with self._lock:
             is_doubtful = report is None
             if report is None:
@@ -115,8 +111,11 @@ class PairWriter:
             if report.ack is not None:
                 await self.acknowledge(record, report.ack, report.ack_result)
             record = observe(record, ReportWritten())
-            # The ledger keeps the order: no other run can be at "reporting" before this one is not.
-            return record, self._ledger.save(record)
+            saved = self._ledger.save(record)
+        # The next pair need not wait for this: the ledger keeps the order, and no other run can be at
+        # "reporting" there before this one is not.
+        await self._endure(saved)
+        return record
 
     async def _write_result(self, record: RunRecord, report: Report, *, is_doubtful: bool) -> None:
         async def write() -> None:

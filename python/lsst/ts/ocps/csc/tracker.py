@@ -23,7 +23,7 @@ from .ledger import Ledger
 from .logs import get_logger
 from .parts import Parts, Patience
 from .prerequisites import wait_for_job
-from .records import CommandKey, Ended, Run, RunRecord
+from .records import CommandKey, Run, RunRecord
 from .reporter import Reporter
 from .runs import CreateIntended, observe
 
@@ -78,7 +78,7 @@ class Tracker:
         self._followers: dict[str, Follower] = {}
         self._handovers = Handovers(ledger, self._tasks, on_ledger_error)
         self._suspects: dict[str, tuple[RunRecord, float]] = {}
-        self._unsaved: dict[str, RunRecord] = {}
+        self._ended_lately: set[str] = set()
         self._payloads: tuple[str, ...] = ()
         self._configured: tuple[dict[str, Any], ...] = ()
         self._keep_runs = 90 * 86400.0
@@ -278,12 +278,6 @@ class Tracker:
     async def aclose(self) -> None:
         """Stop following; the runs go on, and a later process follows them."""
         await self._tasks.aclose()
-        try:
-            await self._save_unsaved()
-        except LedgerError as error:
-            self._log.warning(
-                "runs that are reported will be reported again", error=str(error), runs=sorted(self._unsaved)
-            )
 
     def _follow(self, follower: Follower) -> None:
         run_id = follower.record.run.run_id
@@ -297,6 +291,7 @@ class Tracker:
             await follower.run()
         finally:
             del self._followers[run_id]
+            self._ended_lately.add(run_id)
             self._parts.reporter.note_change()
             # Whoever waits for this follower must not wait for a dead one.
             follower.settled.set()
@@ -308,10 +303,6 @@ class Tracker:
             # Where creating is starting, a job that is PENDING is about to run, and nobody's to delete.
             if may_be_orphans and record.run.creates_pending:
                 self._suspects[run_id] = (record, time.time())
-            if self._parts.ledger.has_failed and not isinstance(record.state, Ended):
-                # Its last step may be missing there, and it would be reported once more by the next process.
-                # One that was left at its end may be at "reporting" there, which must not be taken back.
-                self._unsaved[run_id] = record
 
     async def _wait_for_other(self, identifier: str) -> str:
         """Wait until a job or run has ended; returns why it counts as ended where that was not seen."""
@@ -327,9 +318,11 @@ class Tracker:
 
     async def _reconcile(self) -> None:
         """Follow every unfinished run that nobody follows, delete orphans, forget what is old."""
-        followed = set(self._followers) | self._unsaved.keys() | self._handovers.run_ids
+        followed = set(self._followers) | self._handovers.run_ids
+        self._ended_lately.clear()
         try:
-            await self._save_unsaved()
+            # One whose end is not there would be reported once more.
+            await self._parts.ledger.save_unsaved()
             # A row that cannot be read must not keep the other runs from being followed.
             records = await self._parts.ledger.unfinished(self._parts.on_ledger_error, known=followed)
             await self._parts.ledger.purge(time.time() - self._keep_runs)
@@ -338,17 +331,15 @@ class Tracker:
             return
         for record in records:
             run_id = record.run.run_id
-            if run_id not in self._followers and run_id not in self._handovers.run_ids:
+            # What was read of a run that has ended meanwhile is from before its end.
+            if run_id in self._followers or run_id in self._ended_lately:
+                continue
+            if run_id not in self._handovers.run_ids:
                 self._log.info("followed again", step=record.state.step, **record.to_logging_context())
                 self._follow(Follower(record, self._parts))
         await self._delete_orphans()
         used = [*self._configured, *(follower.record.run.backend for follower in self._followers.values())]
         await self._parts.pool.keep_only(used)
-
-    async def _save_unsaved(self) -> None:
-        for run_id, record in list(self._unsaved.items()):
-            await self._parts.ledger.save(record)
-            del self._unsaved[run_id]
 
     async def _delete_orphans(self) -> None:
         for run_id, (record, since) in list(self._suspects.items()):
