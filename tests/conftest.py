@@ -1,6 +1,11 @@
 """Fixtures shared by all suites live in ``support`` and are named here once."""
 
 import pytest
+from hypothesis import settings
+
+# Property tests decide by what is true, not by how fast a shared machine is today.
+settings.register_profile("ocps", deadline=None)
+settings.load_profile("ocps")
 
 # The contracts that the package ships are tests, though their names do not say so.
 pytest.register_assert_rewrite("lsst.ts.ocps.executors.contract", "lsst.ts.ocps.executors.contract_lives")

@@ -94,7 +94,7 @@ def test_any_values_go_there_and_back(memory_environment: SalSettings, name: str
 
         controller, remote = runner.run(open_all())
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=60)
         @given(public_values_of(TOPICS[f"evt_{name}"]))
         def check(values: dict[str, Any]) -> None:
             data = runner.run(send(controller, remote, name, values))

@@ -44,7 +44,6 @@ def _fuzz(operation: Any, call: Callable[[Any], Any], given_path: dict[str, str]
 
     @settings(
         max_examples=_EXAMPLES,
-        deadline=None,
         database=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

@@ -154,7 +154,7 @@ async def test_every_value_that_cannot_be_sent_is_named(bench: ApiServerBench) -
 
 
 @given(value=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_an_escaped_value_is_read_from_yaml_as_it_was_meant(value: str) -> None:
     given_settings = ApiServerSettings(url="http://127.0.0.1:9/api/v1", escape="yaml")
     backend = ApiServerBackend("x", given_settings)
@@ -164,7 +164,7 @@ async def test_an_escaped_value_is_read_from_yaml_as_it_was_meant(value: str) ->
 
 
 @given(value=st.text(max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 async def test_a_value_that_is_not_refused_is_read_from_yaml_as_it_was_meant(value: str) -> None:
     backend = ApiServerBackend("x", ApiServerSettings(url="http://127.0.0.1:9/api/v1"))
     submission = Submission("p", "r1", (("text", value),), shell=ShellJob("run"))

@@ -25,7 +25,6 @@ PATIENCE = Patience(lookup=120.0, give_up=3600.0)
 # Making a failing story shorter takes minutes; it is told as it was found.
 STORIES = settings(
     max_examples=200,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -28,7 +28,7 @@ def copy(said: list[bytes], target: int, limit: int) -> None:
         os.close(source)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(1, 150_000), st.sampled_from(b"abc")), max_size=6),
     st.sampled_from([0, 1024, 1025, 100_000, 200_001]),

@@ -17,7 +17,7 @@ Case = tuple[dict[str, Any], Any]
 """A schema and a value that satisfies it."""
 
 # The machine may be busy: how long an example takes says nothing.
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = st.text(
     st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters="\ufffe\uffff")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from lsst.ts.ocps.service.queue import Capacity, JobQueue, QueuedJob
 
 _NUMBERS = itertools.count()
-_FEW = settings(max_examples=40, deadline=None)
+_FEW = settings(max_examples=40)
 _PLENTY = Capacity.of(100, 100)
 _NOTHING = Capacity()
 

@@ -282,7 +282,7 @@ def test_whatever_is_tried_a_job_moves_along_the_table_only_and_stays_where_it_e
     with asyncio.Runner() as runner:
         store = runner.run(Store.open(place, PhaseWatch()))
 
-        @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(st.tuples(PHASES, PHASES), max_size=12))
         def check(attempts: list[tuple[ExecutionPhase, ExecutionPhase]]) -> None:
             runner.run(_attempt_all(store, attempts))
