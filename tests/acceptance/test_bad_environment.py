@@ -74,6 +74,7 @@ def test_the_csc_tries_an_absent_broker_for_a_bounded_time_and_names_its_address
     assert time.monotonic() - begin >= 1.5, "it gave up before its time"
 
 
+@pytest.mark.system
 def test_the_csc_names_the_address_of_an_absent_registry(
     environment: dict[str, str], noida_process: NoidaProcess
 ) -> None:
@@ -127,6 +128,7 @@ def test_the_command_line_names_what_is_missing(environment: dict[str, str]) -> 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.system
 def test_the_command_line_names_the_address_of_an_absent_broker(
     environment: dict[str, str], registry_url: str
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_job_is_listed_watched_and_aborted_from_other_terminals(running_sandbo
     assert ocps(running_sandbox, "watch", job_id[1]).returncode == 1
 
 
+@pytest.mark.system
 def test_all_jobs_of_the_service_are_listed_without_sal(running_sandbox: SandboxFolder) -> None:
     run = ocps(running_sandbox, "run", "nap", "--detach")
     job_id = re.search(r"job_id +(\S+)", run.stdout)
@@ -123,6 +124,7 @@ def test_aborting_what_nobody_knows_fails_by_name(running_sandbox: SandboxFolder
     assert "no-such-job was not aborted" in aborted.stderr
 
 
+@pytest.mark.system
 def test_a_detached_run_returns_with_the_job_and_goes_on(running_sandbox: SandboxFolder) -> None:
     run = ocps(running_sandbox, "run", "source-catalog", "--detach")
     assert run.returncode == 0, run.stderr
@@ -156,6 +158,7 @@ def test_the_state_is_shown_and_changed_step_by_step(running_sandbox: SandboxFol
     assert up.stdout.split() == ["STANDBY", "DISABLED", "ENABLED"]
 
 
+@pytest.mark.system
 def test_a_csc_that_does_not_run_is_no_answer(running_sandbox: SandboxFolder) -> None:
     shown = ocps(running_sandbox, "state", "--index", "3")
     assert shown.returncode == 4

@@ -15,13 +15,16 @@ import pytest
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.sal.settings import SalSettings
-from support.broker_kinds import BROKER_KINDS, parametrize_kinds
+from support.broker_kinds import APACHE_KINDS, parametrize_kinds
 from support.brokers import BrokerBench
 from support.sal_fixtures import CscCase, make_environment
 
 __all__ = ["find", "load_table", "parse_signature", "read_signature"]
 
 DATA = Path(__file__).parents[1] / "data" / "salobj_api"
+
+_KINDS = ("memory", pytest.param("noida", marks=pytest.mark.system, id="noida"), APACHE_KINDS[0])
+"""The default suite has the API in memory; what brokers do to it is shown by other tests too."""
 
 Parameter = tuple[str, str, Any]
 """Name ("" for the two variable kinds), kind, and default (or `inspect.Parameter.empty`)."""
@@ -72,7 +75,7 @@ def read_signature(path: str) -> list[Parameter]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Choose the brokers of each test of the API."""
-    parametrize_kinds(metafunc, "api_kind", BROKER_KINDS, with_memory=salobj.RUNTIME == "builtin")
+    parametrize_kinds(metafunc, "api_kind", _KINDS, with_memory=salobj.RUNTIME == "builtin")
 
 
 @pytest.fixture

@@ -46,6 +46,9 @@ def truncated(server: AnyServer) -> Behaviour:
     return behave
 
 
+# Each takes a second or more: the default suite has them with one kind.
+SOME_KINDS = (KINDS[0], *(pytest.param(kind, marks=pytest.mark.system) for kind in KINDS[1:]))
+
 TROUBLES: dict[str, tuple[Callable[[AnyServer], Behaviour], str]] = {
     "500": (lambda _: status(500, "the disk is full"), "500 Internal Server Error: 'the disk is full'"),
     "503": (lambda _: status(503, "maintenance"), "503 Service Unavailable: 'maintenance'"),
@@ -132,7 +135,7 @@ async def test_defect_21_a_required_back_end_that_is_down_for_longer_than_fault_
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOME_KINDS)
 async def test_defect_03_bad_answers_while_a_job_runs(
     served_bench: ServedBench, kind: str, trouble: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -155,7 +158,7 @@ async def test_defect_03_bad_answers_while_a_job_runs(
         assert result.exit_code == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOME_KINDS)
 async def test_defect_20_an_unknown_phase_is_told_and_is_no_end(served_bench: ServedBench, kind: str) -> None:
     async with served_bench.serve(kind) as server, served_bench.running() as served:
         ack = await served.sleep(duration=3)
@@ -173,6 +176,7 @@ async def test_defect_20_an_unknown_phase_is_told_and_is_no_end(served_bench: Se
         assert (result.exit_code, json.loads(result.result)["phase"]) == (0, "COMPLETED")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("behaviour", "words"),

@@ -12,7 +12,7 @@ from lsst.ts.ocps.csc.outlet import NEW_TOPICS
 from lsst.ts.ocps.salobj import SalRetCode
 from support.salobj_audit import find_uses, list_sources, shorten
 
-pytestmark = pytest.mark.xdist_group("strict_salobj")
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("strict_salobj")]
 
 TIMEOUT = 90.0
 """Longest life of such a CSC (s)."""

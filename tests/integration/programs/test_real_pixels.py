@@ -60,6 +60,7 @@ def test_the_read_noise_of_the_saao_frame_is_that_of_its_header(tmp_path: Path) 
     assert np.median(uncertainty[100:400, 20:120]) == pytest.approx(expected, rel=0.02)
 
 
+@pytest.mark.system
 def test_another_gain_scales_the_electrons(tmp_path: Path) -> None:
     run = run_payload(tmp_path, "ccd-reduce", gain=3.8, overscan_order=0)
     assert run.exit_code == 0, run.stderr
@@ -94,12 +95,13 @@ def test_the_sources_of_m13_are_where_m13_is(tmp_path: Path) -> None:
         np.testing.assert_array_equal(hdus["CATALOG"].data["ra"], table["ra"])
 
 
+@pytest.mark.system
 def test_settings_for_crowded_fields_resolve_the_core_of_m13(tmp_path: Path) -> None:
     run = run_payload(tmp_path, "source-catalog", mesh=16, deblend_contrast=0.0005)
     assert run.result["sources"] > 390, "with the defaults it is about 255"
 
 
-@pytest.mark.parametrize("frames", [4, 30])
+@pytest.mark.parametrize("frames", [4, pytest.param(30, marks=pytest.mark.system)])
 def test_the_noise_of_the_master_bias_falls_as_the_root_of_the_frames(tmp_path: Path, frames: int) -> None:
     run = run_payload(tmp_path, "bias-combine", frames=frames)
     check_run(run, "bias-combine", {"master-bias.fits"})

@@ -23,6 +23,7 @@ def test_a_broken_payload_file_is_named_with_its_place(sandbox_folder: SandboxFo
     assert sandbox_folder.processes() == []
 
 
+@pytest.mark.system
 def test_a_detached_start_that_fails_says_why(sandbox_folder: SandboxFolder, tmp_path: Path) -> None:
     payloads = tmp_path / "payloads"
     payloads.mkdir()

@@ -13,7 +13,7 @@ from lsst.ts.ocps.sandbox.process_table import is_running
 from lsst.ts.ocps.sandbox.state import SandboxPhase
 from support.sandbox import PAYLOADS, SandboxFolder, identity_of, read_until, running, until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("lifecycle")]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240), pytest.mark.xdist_group("lifecycle")]
 
 PARTS = ["broker", "registry", "service", "csc"]
 
@@ -107,7 +107,6 @@ def test_down_leaves_no_process_not_even_of_a_job_and_can_be_repeated(sandbox_fo
             assert "no sandbox runs in" in answer.stderr
 
 
-@pytest.mark.system
 def test_ctrl_c_in_the_foreground_leaves_no_process(sandbox_folder: SandboxFolder) -> None:
     with sandbox_folder.foreground("--payloads", str(PAYLOADS)) as up:
         shown = read_until(up, "Ctrl-C ends everything")
@@ -120,7 +119,6 @@ def test_ctrl_c_in_the_foreground_leaves_no_process(sandbox_folder: SandboxFolde
         assert sandbox_folder.processes() == []
 
 
-@pytest.mark.system
 def test_a_signal_while_it_starts_leaves_no_process(sandbox_folder: SandboxFolder) -> None:
     with sandbox_folder.foreground() as up:
         read_until(up, "registry is ready")
@@ -130,7 +128,6 @@ def test_a_signal_while_it_starts_leaves_no_process(sandbox_folder: SandboxFolde
         assert sandbox_folder.processes() == []
 
 
-@pytest.mark.system
 def test_a_part_that_crashes_is_reported_with_its_log_and_the_rest_is_brought_down(
     sandbox_folder: SandboxFolder,
 ) -> None:
@@ -149,7 +146,6 @@ def test_a_part_that_crashes_is_reported_with_its_log_and_the_rest_is_brought_do
         assert "service was ended by SIGKILL" in state.message
 
 
-@pytest.mark.system
 def test_sigkill_of_the_supervisor_harms_neither_the_next_start_nor_down(
     sandbox_folder: SandboxFolder,
 ) -> None:

@@ -65,6 +65,7 @@ async def test_commands_survive_a_crash_and_their_jobs_end_with_the_right_exit_c
         assert begun.read_text() == "begun\n", "nothing runs twice"
 
 
+@pytest.mark.system
 async def test_a_command_found_again_can_be_aborted(make_service_process: MakeService) -> None:
     service = make_service_process()
     await service.start()
@@ -117,6 +118,7 @@ async def test_a_crash_between_any_two_steps_loses_no_job_and_doubles_none(
                 assert not begun.exists()
 
 
+@pytest.mark.system
 async def test_a_stop_leaves_commands_running(make_service_process: MakeService, tmp_path: Path) -> None:
     service = make_service_process()
     await service.start()
@@ -133,6 +135,7 @@ async def test_a_stop_leaves_commands_running(make_service_process: MakeService,
     await service.stop()
 
 
+@pytest.mark.system
 async def test_on_stop_abort_leaves_no_command(make_service_process: MakeService) -> None:
     service = make_service_process(on_stop="abort")
     await service.start()
