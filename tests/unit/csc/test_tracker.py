@@ -1,0 +1,49 @@
+"""What the tracker reads of the ledger while runs come and go."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+
+import pytest
+
+from lsst.ts.ocps.client.testing import Script
+from lsst.ts.ocps.csc.errors import LedgerDamagedError
+from lsst.ts.ocps.csc.parts import Patience
+from lsst.ts.ocps.csc.records import RunRecord
+from support.mortal_csc import STORED, CoreLife, World
+from support.runs import make_run
+from support.virtual_time import run_in_virtual_time
+
+
+async def play_a_run_that_ends_while_the_ledger_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(creates_pending=True)
+    world.service.script = Script(duration=0.4)
+    life = CoreLife(world, None, Patience())
+    await life.start()
+    read = life.ledger.unfinished
+    run = make_run(backend=STORED, accepted_at=time.time())
+
+    async def read_slowly(
+        on_unreadable: Callable[[LedgerDamagedError], None] | None = None, *, known: Collection[str] = ()
+    ) -> list[RunRecord]:
+        monkeypatch.undo()
+        await life.obey(run)
+        records = await read(on_unreadable, known=known)
+        assert [record.run.run_id for record in records] == [run.run_id]
+        while life.tracker._followers:  # noqa: ASYNC110 (in virtual time)
+            await asyncio.sleep(0.1)
+        return records
+
+    monkeypatch.setattr(life.ledger, "unfinished", read_slowly)
+    await asyncio.sleep(100.0)
+    assert world.deaths == []
+    assert not world.has_unfinished
+    assert len(world.results_of(run.run_id)) == 1
+    await life.aclose()
+    await world.aclose()
+
+
+def test_a_run_that_ends_while_the_ledger_is_read_is_not_followed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_in_virtual_time(play_a_run_that_ends_while_the_ledger_is_read(monkeypatch))
