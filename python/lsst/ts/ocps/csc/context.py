@@ -1,5 +1,6 @@
 """What the CSC is made of: built in one place, started and closed in order."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -149,10 +150,9 @@ class CscContext:
 
     async def aclose(self) -> None:
         """Stop following and telling, in this order; runs go on and are followed by the next process."""
-        await self.missed.aclose()
-        await self._counts.aclose()
-        await self.health.aclose()
-        await self.tracker.aclose()
+        # At the same time: while a thousand runs are followed, each turn of the others takes long.
+        followers = (self.missed, self._counts, self.health, self.tracker)
+        await asyncio.gather(*(follower.aclose() for follower in followers))
         await self.reporter.aclose()
         await self.ledger.aclose()
         await self.pool.aclose()
