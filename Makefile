@@ -27,7 +27,7 @@ check: $(VENV)/.dev-ready
 system-test: $(VENV)/.dev-ready
 	.ci/install-system-packages
 	PYTHONPATH=tests $(BIN)/python -m support.system_needs
-	$(PYTEST) -n 2 --dist loadgroup $(if $(BROKERS),--brokers $(BROKERS),-m system)
+	$(PYTEST) -n 3 --dist loadgroup $(if $(BROKERS),--brokers $(BROKERS),-m system)
 
 # `make bench BENCH="--part runs --quick"` has one part, shortly; the report is of the last of each part.
 bench: $(VENV)/.dev-ready
