@@ -82,7 +82,7 @@ def test_no_request_made_from_the_openapi_document_is_a_failure(
         # They have been deep enough in the service to show something.
         for path in ("/jobs", _JOB, f"{_JOB}/results", f"{_JOB}/results/{{result_id}}", f"{_JOB}/parameters"):
             assert 200 in statuses[f"GET {path}"], statuses
-        assert {400, 403, 404} <= statuses[f"POST {_JOB}/parameters"], statuses
-        assert {303, 403} <= statuses[f"POST {_JOB}/executionduration"], statuses
+        changes = [seen for label, seen in statuses.items() if _JOB in label and not label.startswith("GET ")]
+        assert {303, 400, 403, 404} <= set().union(*changes), statuses
     finally:
         process.close()
