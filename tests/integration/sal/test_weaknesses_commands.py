@@ -18,6 +18,7 @@ from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.sal.skips import SkipReason
 from lsst.ts.ocps.sal.tai import current_tai
 from lsst.ts.ocps.sal.testing import assertRaisesAckError
+from lsst.ts.ocps.sal.topics import controller_command
 from lsst.ts.ocps.sal.topics.controller_command import ControllerCommand
 from support.brokers import BrokerBench
 from support.sal_fixtures import WAIT, open_pair, until
@@ -86,6 +87,32 @@ async def test_weakness_05_a_record_delivered_twice_is_executed_once_and_acknowl
         assert len(acks) == 3
         assert controller.salinfo.reader is not None
         assert controller.salinfo.reader.skipped == {SkipReason.DUPLICATE: 1}
+
+
+async def test_weakness_05_a_late_duplicate_is_executed_once_though_its_acknowledgement_is_kept_no_more(
+    bench: BrokerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller_command, "MAX_ANSWERED", 2)
+    settings = bench.settings
+    async with open_pair() as (controller, remote):
+        seen: list[int] = []
+
+        async def callback(data: BaseMsgType) -> None:
+            seen.append(data.int0)
+
+        controller.cmd_setScalars.callback = callback
+        for number in range(3):
+            await remote.cmd_setScalars.set_start(int0=number, timeout=WAIT)
+        topic = f"lsst.{settings.topic_subname}.Test.command_setScalars"
+        for record in await read_log(settings, topic, count=3):
+            await bench.write_raw(topic, key=record.key, value=record.value)
+        await remote.cmd_setScalars.set_start(int0=3, timeout=WAIT)
+        assert seen == [0, 1, 2, 3]
+        # Those of the last two were written again.
+        acks = await read_samples(settings, "Test", "ack_ackcmd", count=6)
+        assert len(acks) == 6
+        assert controller.salinfo.reader is not None
+        assert controller.salinfo.reader.skipped == {SkipReason.DUPLICATE: 3}
 
 
 async def test_weakness_05_an_impossible_number_is_counted_and_the_next_command_obeyed(

@@ -26,6 +26,9 @@ MAX_QUEUED_COMMANDS = 10_000
 MAX_REMEMBERED = 10_000
 """So many commands are remembered to recognise a record that is delivered twice."""
 
+MAX_ANSWERED = 1000
+"""The last acknowledgements of so many commands are kept for such a record: results may be long."""
+
 ACK_PATIENCE = 120.0
 """How long to try to write the acknowledgement of a command (s)."""
 
@@ -69,7 +72,8 @@ class ControllerCommand(ReadTopic):
 
         self._ack_writer = AckCmdWriter.of(salinfo)
         self._cmdtype = command_type(salinfo.sal_topic_names, self.sal_name)
-        self._seen: OrderedDict[_CommandKey, BaseMsgType | None] = OrderedDict()
+        self._seen: OrderedDict[_CommandKey, None] = OrderedDict()
+        self._last_acks: OrderedDict[_CommandKey, BaseMsgType] = OrderedDict()
         self._unanswered: OrderedDict[_CommandKey, int] = OrderedDict()
         """Offsets of the commands that have no acknowledgement yet."""
 
@@ -83,14 +87,14 @@ class ControllerCommand(ReadTopic):
             return SkipReason.BAD_NUMBER
         key = _CommandKey.from_data(data)
         if key in self._seen:
-            earlier = self._seen[key]
+            earlier = self._last_acks.get(key)
             if earlier is not None:
                 self._answer(data, earlier)
             return SkipReason.DUPLICATE
         self._remember(key)
         if offset is not None:
             self._unanswered[key] = offset
-            _forget_oldest(self._unanswered)
+            _forget_oldest(self._unanswered, MAX_REMEMBERED)
         age = data.private_rcvStamp - data.private_sndStamp
         if self.max_age is not None and age > self.max_age:
             self._answer_refused(data, f"the command is {age:.0f} s old, and {self.max_age:g} s are allowed")
@@ -102,7 +106,7 @@ class ControllerCommand(ReadTopic):
 
     def _remember(self, key: _CommandKey) -> None:
         self._seen[key] = None
-        _forget_oldest(self._seen)
+        _forget_oldest(self._seen, MAX_REMEMBERED)
 
     def _answer_refused(self, data: BaseMsgType, reason: str) -> None:
         self.log.error("refused a command: %s", reason)
@@ -213,7 +217,9 @@ class ControllerCommand(ReadTopic):
             return
         key = _CommandKey.from_data(data)
         if key in self._seen:
-            self._seen[key] = ackcmd
+            self._last_acks[key] = ackcmd
+            self._last_acks.move_to_end(key)
+            _forget_oldest(self._last_acks, MAX_ANSWERED)
         await self._ack_writer.write_ack(data, ackcmd, cmdtype=self._cmdtype)
         self._unanswered.pop(key, None)
 
@@ -318,6 +324,6 @@ class ControllerCommand(ReadTopic):
             await asyncio.wait(unsent, timeout=_LAST_MOMENT)
 
 
-def _forget_oldest(remembered: OrderedDict[_CommandKey, Any]) -> None:
-    if len(remembered) > MAX_REMEMBERED:
+def _forget_oldest(remembered: OrderedDict[_CommandKey, Any], most: int) -> None:
+    if len(remembered) > most:
         remembered.popitem(last=False)
