@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,14 @@ import pytest
 from support.ports import free_port
 from support.processes import suspended
 
-__all__ = ["DATABASE_KINDS", "ON_POSTGRESQL", "PASSWORD", "PostgresqlCluster", "find_postgresql"]
+__all__ = [
+    "DATABASE_KINDS",
+    "ON_POSTGRESQL",
+    "PASSWORD",
+    "PostgresqlCluster",
+    "find_postgresql",
+    "running_cluster",
+]
 
 PASSWORD = "open%20sesame"
 """As it stands in a URL."""
@@ -160,9 +167,9 @@ class PostgresqlCluster:
         return self._directory / "data"
 
 
-@pytest.fixture(scope="session")
-def postgresql_cluster() -> Iterator[PostgresqlCluster]:
-    """A cluster that all tests share; one that stops it makes its own."""
+@contextmanager
+def running_cluster() -> Iterator[PostgresqlCluster]:
+    """A cluster that is started, and gone at the end."""
     cluster = PostgresqlCluster()
     try:
         cluster.initialize()
@@ -170,6 +177,13 @@ def postgresql_cluster() -> Iterator[PostgresqlCluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_cluster() -> Iterator[PostgresqlCluster]:
+    """A cluster that all tests share; one that stops it makes its own."""
+    with running_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -112,7 +112,8 @@ class ProcessStack:
         with spec.log.open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 command or spec.command,
-                env=dict(spec.environment),
+                # What a killed process leaves of its temporary files goes with the folder.
+                env={**spec.environment, "TMPDIR": str(self._layout.folder)},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -27,16 +27,22 @@ from support.sal_log import read_log, read_samples
 pytestmark = pytest.mark.asyncio
 
 
+def note_commands(controller: Controller) -> list[int]:
+    """Obey setScalars; gives the values of int0, in the order in which the commands are executed."""
+    seen: list[int] = []
+
+    async def callback(data: BaseMsgType) -> None:
+        seen.append(data.int0)
+
+    controller.cmd_setScalars.callback = callback
+    return seen
+
+
 async def test_weakness_05_a_burst_of_1000_commands_is_acknowledged_completely(
     sal_environment: SalSettings,
 ) -> None:
     async with open_pair() as (controller, remote):
-        seen: list[int] = []
-
-        async def callback(data: BaseMsgType) -> None:
-            seen.append(data.int0)
-
-        controller.cmd_setScalars.callback = callback
+        seen = note_commands(controller)
         acks = await asyncio.gather(
             *(remote.cmd_setScalars.set_start(int0=n, timeout=60) for n in range(1000))
         )
@@ -71,12 +77,7 @@ async def test_weakness_05_a_record_delivered_twice_is_executed_once_and_acknowl
 ) -> None:
     settings = bench.settings
     async with open_pair() as (controller, remote):
-        seen: list[int] = []
-
-        async def callback(data: BaseMsgType) -> None:
-            seen.append(data.int0)
-
-        controller.cmd_setScalars.callback = callback
+        seen = note_commands(controller)
         await remote.cmd_setScalars.set_start(int0=1, timeout=WAIT)
         topic = f"lsst.{settings.topic_subname}.Test.command_setScalars"
         (record,) = await read_log(settings, topic)
@@ -95,12 +96,7 @@ async def test_weakness_05_a_late_duplicate_is_executed_once_though_its_acknowle
     monkeypatch.setattr(controller_command, "MAX_ANSWERED", 2)
     settings = bench.settings
     async with open_pair() as (controller, remote):
-        seen: list[int] = []
-
-        async def callback(data: BaseMsgType) -> None:
-            seen.append(data.int0)
-
-        controller.cmd_setScalars.callback = callback
+        seen = note_commands(controller)
         for number in range(3):
             await remote.cmd_setScalars.set_start(int0=number, timeout=WAIT)
         topic = f"lsst.{settings.topic_subname}.Test.command_setScalars"
@@ -120,12 +116,7 @@ async def test_weakness_05_an_impossible_number_is_counted_and_the_next_command_
 ) -> None:
     settings = bench.settings
     async with open_pair() as (controller, remote):
-        seen: list[int] = []
-
-        async def callback(data: BaseMsgType) -> None:
-            seen.append(data.int0)
-
-        controller.cmd_setScalars.callback = callback
+        seen = note_commands(controller)
         command = remote.cmd_setScalars
         for number in (0, -1):
             fields = {"salIndex": 1, "private_seqNum": number, "int0": 1}
@@ -146,12 +137,7 @@ async def test_weakness_05_commands_from_before_the_start_are_never_executed(
         with pytest.raises(AckTimeoutError):
             await remote.cmd_setScalars.set_start(int0=1, timeout=0.1)
         async with Controller("Test", 1) as controller:
-            seen: list[int] = []
-
-            async def callback(data: BaseMsgType) -> None:
-                seen.append(data.int0)
-
-            controller.cmd_setScalars.callback = callback
+            seen = note_commands(controller)
             await remote.cmd_setScalars.set_start(int0=2, timeout=WAIT)
             assert seen == [2]
 
@@ -161,12 +147,7 @@ async def test_weakness_05_a_command_that_is_too_old_is_refused_with_an_acknowle
 ) -> None:
     settings = bench.settings
     async with open_pair() as (controller, remote):
-        seen: list[int] = []
-
-        async def callback(data: BaseMsgType) -> None:
-            seen.append(data.int0)
-
-        controller.cmd_setScalars.callback = callback
+        seen = note_commands(controller)
         command = remote.cmd_setScalars
         for max_age in (None, 600):
             controller.cmd_setScalars.max_age = max_age

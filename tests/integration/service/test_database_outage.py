@@ -14,7 +14,7 @@ from lsst.ts.ocps.service.context import open_context
 from lsst.ts.ocps.service.errors import ServiceStartError
 from lsst.ts.ocps.service.main import running_service
 from lsst.ts.ocps.uws.phases import ExecutionPhase
-from support.postgresql import ON_POSTGRESQL, PASSWORD, PostgresqlCluster
+from support.postgresql import ON_POSTGRESQL, PASSWORD, PostgresqlCluster, running_cluster
 from support.processes import end_commands, until
 from support.service_calls import Calls
 from support.service_process import PAYLOADS, ServiceProcess, id_of, make_config
@@ -27,13 +27,8 @@ MakeService = Callable[..., ServiceProcess]
 @pytest.fixture
 def mortal_cluster() -> Iterator[PostgresqlCluster]:
     """A cluster of a test that stops it."""
-    cluster = PostgresqlCluster()
-    try:
-        cluster.initialize()
-        cluster.start()
+    with running_cluster() as cluster:
         yield cluster
-    finally:
-        cluster.close()
 
 
 @pytest.fixture

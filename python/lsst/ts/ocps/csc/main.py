@@ -6,6 +6,7 @@ import sys
 
 from lsst.ts.ocps.aio.open_files import allow_many_files
 from lsst.ts.ocps.aio.periodic import run_periodically
+from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.salobj import ExpectedError, SalError
 
 from .enums import SalIndex
@@ -36,13 +37,13 @@ def run_ocps() -> None:
 
 
 async def _run() -> None:
-    collecting = asyncio.create_task(
-        run_periodically(_collect, interval=_COLLECTING, first_delay=_COLLECTING), name="garbage"
-    )
+    tasks = TaskSupervisor("process")
+    collecting = run_periodically(_collect, interval=_COLLECTING, first_delay=_COLLECTING)
+    _ = tasks.start(collecting, name="garbage")
     try:
         await OcpsCsc.amain(index=SalIndex)
     finally:
-        collecting.cancel()
+        await tasks.aclose()
 
 
 async def _collect() -> None:

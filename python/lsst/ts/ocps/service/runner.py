@@ -174,8 +174,7 @@ class JobRunner:
         stored = await claim_patiently(self._hasty_store, job_id, max_active=max_active)
         if stored is None:
             current = await self._store.find_any(job_id)
-            is_left = current is not None and current.phase is ExecutionPhase.QUEUED
-            return not is_left or (current is not None and current.handed_over)
+            return current is None or current.phase is not ExecutionPhase.QUEUED or current.handed_over
         await self._run(stored)
         return True
 

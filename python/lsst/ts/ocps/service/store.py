@@ -44,7 +44,7 @@ _SET_DURATION = _UPDATE.where(jobs.c.phase.not_in(_FINAL), jobs.c.handed_over.is
 _SET_DESTRUCTION = _UPDATE_KEPT.where(~IS_ARCHIVED)
 _HIDE = _UPDATE.where(jobs.c.phase.in_(_FINAL), jobs.c.destroyed.is_(False) | IS_TOLD_OF)
 _HIDDEN: dict[str, Any] = {"destroyed": True, "destruction": None}
-_NOTHING_KEPT = {"stored_bytes": 0, "upload_bytes": 0}
+_NOTHING_KEPT: dict[str, Any] = {"stored_bytes": 0, "upload_bytes": 0}
 _CLEAN = _UPDATE.where(IS_TOLD_OF)
 _COUNT = (
     sa.select(jobs.c.payload, jobs.c.phase, sa.func.count().label("number"))
@@ -203,12 +203,7 @@ class Store:
 
     async def archive(self, job_id: str, old: ExecutionPhase, *, until: datetime) -> StoredJob | None:
         """Keep only the record of a job, until some time; None if it is not in phase ``old``, or hidden."""
-        values: dict[str, Any] = {
-            "destroyed": True,
-            "destruction": until,
-            "stored_bytes": 0,
-            "upload_bytes": 0,
-        }
+        values: dict[str, Any] = {"destroyed": True, "destruction": until, **_NOTHING_KEPT}
         return await self._change_phase(job_id, old, ExecutionPhase.ARCHIVED, statement=_ARCHIVE, **values)
 
     # Other changes
@@ -245,10 +240,7 @@ class Store:
         if max_active is None:
             return await self._update(_CLAIM, job_id, **values)
         # Alone: of two who count at the same time, neither sees what the other is about to take.
-        values |= {"which": job_id, "most": max_active}
-        return await self._database.write(
-            lambda connection: _read_job(connection.execute(_CLAIM_IF_FEW, values)), alone="claim"
-        )
+        return await self._update(_CLAIM_IF_FEW, job_id, alone="claim", most=max_active, **values)
 
     async def set_upload_bytes(self, job_id: str, size: int) -> StoredJob | None:
         """Note how large the uploads of a job are (byte); the job as it is then."""
