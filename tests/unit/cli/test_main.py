@@ -1,7 +1,6 @@
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,17 +9,6 @@ from lsst.ts.ocps import __version__
 from lsst.ts.ocps.cli.logs import configure_logging
 from lsst.ts.ocps.cli.main import run_command_line
 from lsst.ts.ocps.cli.settings import CliSettings
-
-
-@pytest.fixture(autouse=True)
-def root_logger() -> Iterator[logging.Logger]:
-    """The root logger without handlers; put back at the end."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers.clear()
-    yield root
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
