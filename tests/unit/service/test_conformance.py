@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from lxml import html
+from structlog.testing import capture_logs
 
 from lsst.ts.ocps.executors.base import ExecutorError
 from lsst.ts.ocps.service.errors import StoreError
@@ -92,18 +93,34 @@ async def test_no_answer_leads_to_where_the_process_sees_itself(tmp_path: Path) 
         assert len(await fake.calls.jobs("")) == 0
 
 
-async def test_a_service_without_database_says_that_it_is_not_available(
+async def test_a_service_without_database_says_that_it_is_not_available_and_no_more(
     fake: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(_store: Store) -> None:
-        raise StoreError("the disk is gone")
+        raise StoreError("postgresql://planted-user@planted-host/planted-name: the disk is gone")
 
     monkeypatch.setattr(Store, "ping", fail)
+    for path in ("/availability", "/work/availability"):
+        with capture_logs() as records:
+            answer = await fake.calls.http.get(path)
+        assert answer.status_code == 200
+        assert document_problems(answer.content) == []
+        assert b"available>false<" in answer.content
+        assert b"<vosi:note>the database does not answer</vosi:note>" in answer.content
+        assert b"planted" not in answer.content
+        # Those who run it find the rest there.
+        assert ["planted-host" in record["reason"] for record in records] == [True]
+
+
+async def test_a_service_with_a_dead_task_says_that_it_is_not_available_and_no_more(
+    fake: FakeService,
+) -> None:
+    fake.context.failure.set_exception(OSError("/planted/path"))
     answer = await fake.calls.http.get("/availability")
-    assert answer.status_code == 200
-    assert document_problems(answer.content) == []
     assert b"available>false<" in answer.content
-    assert b"the disk is gone" in answer.content
+    assert b"a part of the service has ended" in answer.content
+    assert b"planted" not in answer.content
+    assert fake.context.failure.exception() is not None
 
 
 async def test_a_payload_is_a_service_with_its_documents_beside_its_lists(fake: FakeService) -> None:

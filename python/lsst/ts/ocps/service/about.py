@@ -1,5 +1,6 @@
 """What the service tells of itself: pages, the documents of VOSI, figures."""
 
+import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +16,8 @@ from .vosi import availability_to_xml, capabilities_to_xml, root_to_html
 
 __all__ = ["about_router"]
 
+_log = structlog.stdlib.get_logger(__name__)
+
 about_router = APIRouter(default_response_class=Response, responses=ERRORS)
 
 
@@ -27,13 +30,15 @@ async def read_root(request: Request) -> Response:
 @about_router.get("/availability", summary="VOSI availability", responses=DOCUMENT)
 async def read_availability(request: Request) -> Response:
     context = context_of(request)
+    # Anybody may read this: what is wrong stands in the log, with its names of hosts, users and files.
     note = ""
     try:
         await context.store.ping()
     except StoreError as error:
-        note = str(error)
+        _log.warning("the database does not answer", reason=str(error))
+        note = "the database does not answer"
     if context.failure.done():
-        note = f"an internal task died: {context.failure.exception()}"
+        note = "a part of the service has ended; it has to be started again"
     return xml_response(availability_to_xml(available=not note, up_since=context.started, note=note))
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
@@ -28,6 +28,9 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _RETRY_AFTER = 5
 """When a request may be repeated that the database failed (s)."""
+
+_CLIENT_LEFT = 499
+"""The status that proxies and figures have for a request whose client left; nobody is told it."""
 
 
 def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> FastAPI:
@@ -72,6 +75,7 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
     app.add_exception_handler(RequestError, _tell_request_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
     app.add_exception_handler(StoreError, _tell_store_error)
+    app.add_exception_handler(ClientDisconnect, _tell_nobody)
     app.add_exception_handler(Exception, _tell_failure)
     return app
 
@@ -102,6 +106,12 @@ async def _tell_store_error(request: Request, error: Exception) -> Response:
     answer = error_response(request, text, status=UnavailableError.status)
     answer.headers["Retry-After"] = str(_RETRY_AFTER)
     return answer
+
+
+async def _tell_nobody(request: Request, _: Exception) -> Response:
+    """The client left before its request was there: no failure of anybody here."""
+    _log.debug("the client left in the middle of its request", method=request.method, path=request.url.path)
+    return Response(status_code=_CLIENT_LEFT)
 
 
 def _allowed_methods(request: Request) -> list[str]:

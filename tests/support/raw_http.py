@@ -1,0 +1,59 @@
+"""Connections to a service below HTTP: for requests that no client library would send."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+__all__ = ["RawConnection", "raw_connection"]
+
+_TIMEOUT = 20.0
+
+
+@dataclass(frozen=True)
+class RawConnection:
+    """A connection whose bytes are the test's own."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        """Send some bytes.
+
+        Raises
+        ------
+        ConnectionError
+            If the other end does not want them any more.
+        """
+        self.writer.write(data)
+        async with asyncio.timeout(_TIMEOUT):
+            await self.writer.drain()
+
+    async def rest(self) -> bytes:
+        """All that comes until the other end closes the connection."""
+        received = b""
+        async with asyncio.timeout(_TIMEOUT):
+            # What was not read at the other end makes its end an abrupt one.
+            with suppress(ConnectionError):
+                while piece := await self.reader.read(2**16):
+                    received += piece
+        return received
+
+    async def head(self) -> bytes:
+        """The next status line and the headers after it."""
+        async with asyncio.timeout(_TIMEOUT):
+            return await self.reader.readuntil(b"\r\n\r\n")
+
+
+@asynccontextmanager
+async def raw_connection(url: str) -> AsyncIterator[RawConnection]:
+    """Connect to the service at a URL."""
+    place = urlsplit(url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    try:
+        yield RawConnection(reader, writer)
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
