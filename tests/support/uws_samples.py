@@ -1,5 +1,6 @@
 """Recorded answers of real UWS servers, and the official schemas."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ import httpx
 from lxml import etree
 from typing_extensions import override
 
-__all__ = ["Sample", "all_samples", "sample", "samples_named", "schema_problems"]
+__all__ = ["Sample", "all_samples", "make_response", "sample", "samples_named", "schema_problems"]
 
 _DATA = Path(__file__).parents[1] / "data"
 _SAMPLES = _DATA / "uws_samples"
@@ -34,7 +35,18 @@ class Sample:
         """The answer as httpx sees it; the recorder had already undone the codings of the transfer."""
         coded = {"transfer-encoding", "content-encoding", "content-length"}
         headers = [(name, value) for name, value in self.headers if name not in coded]
-        return httpx.Response(self.status, headers=headers, content=self.body, request=request)
+        return make_response(self.status, self.body, headers, request=request)
+
+
+def make_response(
+    status: int,
+    body: bytes = b"",
+    headers: Sequence[tuple[str, str]] = (),
+    *,
+    request: httpx.Request | None = None,
+) -> httpx.Response:
+    """An answer as it comes from the network: its body has not been read."""
+    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body), request=request)
 
 
 @cache

@@ -12,6 +12,7 @@ from lsst.ts.ocps.client.uws import UwsBackend
 from lsst.ts.ocps.uws.documents import job_to_xml
 from lsst.ts.ocps.uws.jobs import Job
 from lsst.ts.ocps.uws.phases import ExecutionPhase
+from support.uws_samples import make_response
 
 pytestmark = pytest.mark.asyncio
 
@@ -39,8 +40,8 @@ class Service(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(f"{request.method} {request.url.path}")
         if request.method == "POST":
-            return httpx.Response(303, headers=self._headers, content=self._content)
-        return httpx.Response(200, content=document(ExecutionPhase.PENDING))
+            return make_response(303, self._content, list(self._headers.items()))
+        return make_response(200, document(ExecutionPhase.PENDING))
 
 
 def open_backend(service: Service) -> UwsBackend:

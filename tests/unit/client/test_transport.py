@@ -21,6 +21,7 @@ from lsst.ts.ocps.client.errors import (
 from lsst.ts.ocps.client.settings import UwsSettings
 from lsst.ts.ocps.client.transport import HttpTransport
 from lsst.ts.ocps.client.uws import UwsBackend
+from support.uws_samples import make_response
 from support.uws_server import Reply, Request, UwsServer, drop, redirect, status, text
 
 pytestmark = pytest.mark.asyncio
@@ -300,22 +301,6 @@ async def test_every_failure_of_http_is_one_of_ours(
     await transport.aclose()
 
 
-async def test_packed_answers_are_unpacked_up_to_the_limit(server: UwsServer) -> None:
-    import gzip  # noqa: PLC0415 (needed here only)
-
-    async def packed(_: Request) -> Reply:
-        return Reply(200, gzip.compress(b"a" * 5_000_000), headers=(("Content-Encoding", "gzip"),))
-
-    transport = HttpTransport("x", root=server.url, credentials=Credentials())
-    server.misbehave("GET", "/x", packed, packed)
-    answer = await transport.get(f"{server.url}/x", deadline=deadline(), max_bytes=100_000)
-    assert (len(answer.content), answer.is_complete) == (100_000, False)
-    answer = await transport.get(f"{server.url}/x", deadline=deadline())
-    assert (len(answer.content), answer.is_complete) == (5_000_000, True)
-    assert server.requests[0].headers["accept-encoding"] == "identity"
-    await transport.aclose()
-
-
 async def test_basic_credentials_are_sent_as_such(server: UwsServer) -> None:
     transport = HttpTransport("x", root=server.url, credentials=Credentials.basic("me", "p:w"))
     await transport.get(f"{server.url}/x", deadline=deadline())
@@ -351,8 +336,8 @@ async def test_a_service_behind_a_tls_proxy_is_spoken_to_by_tls_only() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(f"{request.method} {request.url}")
         if request.method == "POST":
-            return httpx.Response(303, headers={"Location": "http://host/inner/async/1?PHASE=RUN#x"})
-        return httpx.Response(200, content=JOB.format("http://host/files/1"))
+            return make_response(303, headers=[("Location", "http://host/inner/async/1?PHASE=RUN#x")])
+        return make_response(200, JOB.format("http://host/files/1").encode())
 
     settings = UwsSettings(url="https://host/svc")
     backend = UwsBackend(

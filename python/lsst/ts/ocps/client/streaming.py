@@ -1,6 +1,7 @@
 """Bodies of answers: those that are too large for the memory are handed on piece by piece while they come."""
 
-from collections.abc import Awaitable, Callable
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 
@@ -17,6 +18,9 @@ _HEAD = 128 * 1024
 
 _PIECE = 1024 * 1024
 """Least size of a piece, the last one aside (byte): each is written by a thread."""
+
+_UNPACKED = 256 * 1024
+"""Most that is unpacked at a time (byte): a kilobyte may hold a gigabyte."""
 
 
 class Sink:
@@ -48,7 +52,7 @@ class Sink:
         if length.isdigit() and int(length) > self._max_bytes:
             return b"", False
         head, piece, size = b"", bytearray(), 0
-        async for chunk in response.aiter_bytes():
+        async for chunk in _unpacked(response):
             size += len(chunk)
             if size > self._max_bytes:
                 return head, False
@@ -85,9 +89,37 @@ async def read_body(response: httpx.Response, limit: int) -> tuple[bytes, bool]:
     if length.isdigit() and int(length) > limit and response.is_success:
         return b"", False
     chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
+    async for chunk in _unpacked(response):
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:
             return b"".join(chunks)[:limit], False
     return b"".join(chunks), True
+
+
+async def _unpacked(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body, unpacked in small steps: httpx would unpack at once whatever has come, however large it gets.
+
+    Raises
+    ------
+    httpx.DecodingError
+        If it is packed in another way than one that servers use unasked, or damaged.
+    """
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity":
+        async for chunk in response.aiter_raw():
+            yield chunk
+        return
+    if coding not in {"gzip", "x-gzip", "deflate"}:
+        raise httpx.DecodingError(f"the answer came as {coding!r}, which was not asked for")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # with the head of either format
+    try:
+        async for chunk in response.aiter_raw():
+            packed = chunk
+            while packed and not unpacker.eof:
+                yield unpacker.decompress(packed, _UNPACKED)
+                packed = unpacker.unconsumed_tail
+    except zlib.error as error:
+        raise httpx.DecodingError(f"the answer is no {coding}: {error}") from error
+    if not unpacker.eof and (rest := unpacker.flush()):
+        yield rest
