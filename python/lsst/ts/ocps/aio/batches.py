@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,10 @@ Tool = TypeVar("Tool")
 
 _MAX_BATCH = 256
 """So many calls at most are done together, so that none waits long for the others."""
+
+_PER_ROUND = 8
+"""So many outcomes are told in one round of the event loop: whoever waited for one goes on at once, and
+everything else gets to run between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class BatchThread(Generic[Tool]):
         self._make_closed_error = make_closed_error
         self._loop = asyncio.get_running_loop()
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._done: deque[tuple[asyncio.Future[Any], object]] = deque()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -85,6 +91,24 @@ class BatchThread(Generic[Tool]):
             self._waiting.put(None)
         await asyncio.to_thread(self._thread.join)
 
+    def _deliver(self, outcomes: Sequence[tuple[asyncio.Future[Any], object]]) -> None:
+        is_first = not self._done
+        self._done.extend(outcomes)
+        if is_first:
+            self._tell()
+
+    def _tell(self) -> None:
+        for _ in range(min(_PER_ROUND, len(self._done))):
+            future, outcome = self._done.popleft()
+            if future.done():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+        if self._done:
+            _ = self._loop.call_soon(self._tell)
+
     # What follows runs in the thread.
 
     def _run(self) -> None:
@@ -94,7 +118,7 @@ class BatchThread(Generic[Tool]):
                 batch, goes_on = self._collect(first)
                 outcomes = self._do([waiting.call for waiting in batch])
                 delivery = [(each.future, outcome) for each, outcome in zip(batch, outcomes, strict=True)]
-                self._loop.call_soon_threadsafe(_deliver, delivery)
+                self._loop.call_soon_threadsafe(self._deliver, delivery)
         finally:
             self._finish()
 
@@ -116,13 +140,3 @@ class BatchThread(Generic[Tool]):
             return self._work(calls)
         except Exception as error:  # noqa: BLE001 (it is raised where each call is awaited)
             return [error] * len(calls)
-
-
-def _deliver(outcomes: "Sequence[tuple[asyncio.Future[Any], object]]") -> None:
-    for future, outcome in outcomes:
-        if future.done():
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
