@@ -303,6 +303,18 @@ class BackendContract:
         newest = await bench.backend.list_jobs(payload, last=2)
         assert [ref.job_id for ref in newest] == [one.job.job_id for one in reversed(created[1:])]
 
+    async def test_active_jobs_are_listed_with_their_phases_or_not_at_all(self, bench: BackendBench) -> None:
+        pending, active, ended = [await bench.create(duration=seconds) for seconds in (LONG, LONG, 0)]
+        if bench.backend.creates_pending:
+            await bench.backend.start(active.url)
+            await bench.backend.start(ended.url)
+        await reached(bench.backend, active.url, P.EXECUTING)
+        await finished(bench.backend, ended.url)
+        phases = await bench.backend.list_active(bench.submission().payload)
+        if phases is not None:
+            assert phases[active.job.job_id] is P.EXECUTING
+            assert {pending.job.job_id, ended.job.job_id}.isdisjoint(phases)
+
     async def test_a_submission_that_is_wrong_is_refused(self, bench: BackendBench) -> None:
         with pytest.raises(RequestRefusedError, match=bench.backend.name):
             await bench.create(refuse=True)

@@ -16,7 +16,7 @@ from lsst.ts.ocps.client.settings import AnyBackendSettings, UwsSettings
 from lsst.ts.ocps.client.testing import FakeBackend, FakeService, Script
 from lsst.ts.ocps.csc.backends import to_stored_settings
 from lsst.ts.ocps.csc.ocps_csc import OcpsCsc
-from lsst.ts.ocps.csc.parts import Patience
+from lsst.ts.ocps.csc.patience import Patience
 from lsst.ts.ocps.sal.domain import Domain
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.settings import SalSettings

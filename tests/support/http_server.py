@@ -22,6 +22,8 @@ class Request:
     form: list[tuple[str, str]]
     headers: dict[str, str]
     body: bytes = b""
+    phases: frozenset[str] = frozenset()
+    """All values of PHASE in the query, where a name may repeat."""
 
     def field(self, name: str) -> str | None:
         """A field of the form, by its name in any case."""
@@ -206,7 +208,9 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     parts = urlsplit(target)
     is_json = headers.get("content-type") == "application/json"
     form = [] if is_json else parse_qsl(body.decode("ascii"), keep_blank_values=True, encoding="utf-8")
-    return Request(method, parts.path, dict(parse_qsl(parts.query)), form, headers, body)
+    query = parse_qsl(parts.query)
+    phases = frozenset(value for name, value in query if name == "PHASE")
+    return Request(method, parts.path, dict(query), form, headers, body, phases)
 
 
 def _head(reply: Reply) -> bytes:

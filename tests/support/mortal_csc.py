@@ -28,7 +28,7 @@ from lsst.ts.ocps.csc.ledger import Ledger
 from lsst.ts.ocps.csc.ledger_file import prepare_database
 from lsst.ts.ocps.csc.logs import get_logger
 from lsst.ts.ocps.csc.outlet import Outlet
-from lsst.ts.ocps.csc.parts import Patience
+from lsst.ts.ocps.csc.patience import Patience
 from lsst.ts.ocps.csc.records import CommandKey, FinalAck, Run, RunRecord
 from lsst.ts.ocps.csc.reporter import Reporter
 from lsst.ts.ocps.csc.tracker import Tracker

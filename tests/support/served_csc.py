@@ -17,7 +17,7 @@ from lsst.ts.ocps.client.base import Backend
 from lsst.ts.ocps.client.registry import open_backend
 from lsst.ts.ocps.client.settings import AnyBackendSettings
 from lsst.ts.ocps.csc.ocps_csc import OcpsCsc
-from lsst.ts.ocps.csc.parts import Patience
+from lsst.ts.ocps.csc.patience import Patience
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import AckError
 

@@ -60,6 +60,9 @@ class UwsServer(HttpServer):
         self.blocks = True
         """Whether WAIT is honoured."""
 
+        self.filters = True
+        """Whether PHASE filters the list (UWS 1.1)."""
+
         self.takes_limits = True
         """Whether a creation may set execution duration and destruction."""
 
@@ -124,6 +127,8 @@ class UwsServer(HttpServer):
     def _list(self, payload: str, request: Request) -> Reply:
         mine = (job for job in self.jobs.values() if job.payload == payload)
         jobs = sorted(mine, key=lambda job: job.created, reverse=True)
+        if request.phases and self.filters:
+            jobs = [job for job in jobs if job.phase in request.phases]
         if "LAST" in request.query:
             jobs = jobs[: int(request.query["LAST"])]
         refs = "".join(

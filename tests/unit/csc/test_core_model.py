@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lsst.ts.ocps.client.errors import BackendError, BackendFailedError, BackendUnavailableError
 from lsst.ts.ocps.client.testing import Script
-from lsst.ts.ocps.csc.parts import Patience
+from lsst.ts.ocps.csc.patience import Patience
 from lsst.ts.ocps.csc.records import OutcomeKind, Run, RunRecord
 from lsst.ts.ocps.salobj import SalRetCode
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase

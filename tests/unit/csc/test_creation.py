@@ -10,7 +10,7 @@ from lsst.ts.ocps.client.errors import BackendFailedError, BackendUnavailableErr
 from lsst.ts.ocps.client.testing import FakeBackend
 from lsst.ts.ocps.csc.creation import JobCreation, to_submission
 from lsst.ts.ocps.csc.logs import get_logger
-from lsst.ts.ocps.csc.parts import Patience
+from lsst.ts.ocps.csc.patience import Patience
 from lsst.ts.ocps.csc.records import RECORD, RunRecord
 from lsst.ts.ocps.csc.runs import (
     AbortAsked,

@@ -8,7 +8,7 @@ import pytest
 
 from lsst.ts.ocps.client.testing import Script
 from lsst.ts.ocps.csc.errors import LedgerDamagedError
-from lsst.ts.ocps.csc.parts import Patience
+from lsst.ts.ocps.csc.patience import Patience
 from lsst.ts.ocps.csc.records import RunRecord
 from support.mortal_csc import STORED, CoreLife, World
 from support.runs import make_run

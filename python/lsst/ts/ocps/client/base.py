@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -164,6 +164,18 @@ class Backend(ABC):
     @abstractmethod
     async def list_jobs(self, payload: str, *, last: int | None = None) -> Sequence[JobRef]:
         """List the jobs of one payload, the newest ``last`` of them where the server can filter."""
+
+    async def list_active(self, payload: str) -> Mapping[str, ExecutionPhase] | None:  # noqa: ARG002
+        """Ask for all jobs of one payload that are QUEUED or EXECUTING, with one request.
+
+        Whoever follows many jobs learns so which of them to read.
+
+        Returns
+        -------
+        Mapping or None
+            Their phases by job id; None where one request cannot tell.
+        """
+        return None
 
     @abstractmethod
     async def fetch(self, job_url: str, result_id: str, url: str | None, *, max_bytes: int) -> bytes:

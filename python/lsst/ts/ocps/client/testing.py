@@ -217,6 +217,15 @@ class FakeService:
         ]
         return tuple(refs[:last])
 
+    def list_active(self, payload: str) -> Mapping[str, ExecutionPhase]:
+        """The phases of the jobs of a payload that are QUEUED or EXECUTING."""
+        return {
+            record.job.job_id: record.job.phase
+            for record in self._records.values()
+            if record.payload == payload
+            and record.job.phase in {ExecutionPhase.QUEUED, ExecutionPhase.EXECUTING}
+        }
+
     def fetch(self, url: str, result_id: str) -> bytes:
         """The content of a result."""
         record = self._find(url)
@@ -318,6 +327,10 @@ class FakeBackend(Backend):
     @override
     async def list_jobs(self, payload: str, *, last: int | None = None) -> Sequence[JobRef]:
         return await self._ask("list_jobs", payload, lambda: self.service.list_jobs(payload, last))
+
+    @override
+    async def list_active(self, payload: str) -> Mapping[str, ExecutionPhase] | None:
+        return await self._ask("list_active", payload, lambda: self.service.list_active(payload))
 
     @override
     async def fetch(self, job_url: str, result_id: str, url: str | None, *, max_bytes: int) -> bytes:

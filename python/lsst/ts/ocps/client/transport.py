@@ -37,7 +37,7 @@ _MAX_IGNORED = 64 * 1024
 
 _HEADERS = {
     "Accept": "application/xml, text/xml, text/plain;q=0.9, */*;q=0.5",
-    # The documents are small, and what is not compressed cannot explode.
+    # The documents are small. Some servers compress them all the same.
     "Accept-Encoding": "identity",
     "User-Agent": f"ts_ocps/{__version__}",
 }
@@ -98,7 +98,7 @@ class HttpTransport:
         url: str,
         *,
         deadline: Deadline,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
         blocks: bool = False,
         max_bytes: int | None = None,
         hosts: Sequence[str] | None = None,

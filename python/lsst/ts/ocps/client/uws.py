@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 from urllib.parse import quote, unquote, urlsplit
@@ -37,6 +37,9 @@ __all__ = ["UwsBackend"]
 
 _HTTP = ("http://", "https://")
 _MAX_ERROR_DETAIL = 64 * 1024
+_ACTIVE = (ExecutionPhase.QUEUED, ExecutionPhase.EXECUTING)
+_MAX_UNASKED = 1000
+"""A list with more jobs in other phases than asked for costs more than reading the jobs one by one."""
 
 
 class UwsBackend(HttpBackend[UwsSettings]):
@@ -150,6 +153,19 @@ class UwsBackend(HttpBackend[UwsSettings]):
             return tuple(located)
         newest = sorted(zip(times, located, strict=True), key=lambda pair: pair[0], reverse=True)
         return tuple(ref for _, ref in newest[:last])
+
+    @override
+    async def list_active(self, payload: str) -> Mapping[str, ExecutionPhase] | None:
+        """Ask for the jobs that are QUEUED or EXECUTING; see `Backend.list_active`.
+
+        None also where the server does not filter its list (UWS 1.0), and has long ones.
+        """
+        list_url = self._list_url(payload)
+        query = [("PHASE", phase.value) for phase in _ACTIVE]
+        answer = await self._http.get(list_url, query=query, deadline=self._deadline("listing active jobs"))
+        refs = await self._documents.parse(answer, parse_job_list, list_url, missing=RequestRefusedError)
+        active = {ref.job_id: ref.phase for ref in refs if ref.phase in _ACTIVE}
+        return active if len(refs) - len(active) <= _MAX_UNASKED else None
 
     @override
     async def fetch(self, job_url: str, result_id: str, url: str | None, *, max_bytes: int) -> bytes:

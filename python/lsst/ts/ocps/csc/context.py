@@ -16,7 +16,7 @@ from .health import BackendHealth
 from .ledger import Ledger
 from .missed import MissedCommands
 from .outlet import Outlet
-from .parts import Patience
+from .patience import Patience
 from .reporter import Reporter
 from .tracker import Tracker
 

@@ -17,7 +17,7 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .documents import format_time
 from .logs import BoundLogger
-from .parts import Patience
+from .patience import Patience
 from .records import Run, RunRecord
 from .runs import CreateGivenUp, CreateIntended, CreateRefused, JobCreated, News
 

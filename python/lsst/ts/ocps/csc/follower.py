@@ -13,6 +13,7 @@ from lsst.ts.ocps.uws.jobs import Job
 from lsst.ts.ocps.uws.phases import WAITABLE, ExecutionPhase
 
 from .creation import JobCreation, Pairs
+from .crowd import Watched
 from .errors import LedgerError
 from .logs import BoundLogger, get_logger
 from .parts import Parts
@@ -236,13 +237,13 @@ class Follower:
             await self._pause(self._choose_pause(self._now() - began))
 
     async def _read(self, backend: Backend, url: str) -> Job:
-        phase, waiters = self.record.phase, self._parts.waiters
+        phase, job = self.record.phase, self.record.job
         sent_lately = self._progress.run_sent and self._is_start_doubtful
-        if phase not in WAITABLE or sent_lately or waiters.locked():
+        if job is None or phase not in WAITABLE or sent_lately:
             return await backend.read(url)
-        async with waiters:
-            seconds = self._parts.patience.abort if self._progress.abort_sent else self._parts.patience.wait
-            return await backend.wait(url, phase=phase, seconds=seconds)
+        is_ending = self._progress.abort_sent
+        watched = Watched(self.record.run.payload, url, job.job_id, phase, is_ending=is_ending)
+        return await self._parts.crowd.read_changed(backend, watched, self._parts.patience)
 
     async def _take(self, job: Job) -> None:
         self._failures = 0

@@ -34,7 +34,7 @@ from .limits import check_limits
 from .loading import Configured, load
 from .logs import get_logger
 from .outlet import Outlet
-from .parts import Patience
+from .patience import Patience
 from .records import CommandKey, FinalAck, RunRecord
 from .requests import RunRequest, parse_execute, parse_run
 from .secrets import Secrets

@@ -14,6 +14,7 @@ from lsst.ts.ocps.client.errors import BackendError
 from .adoption import find_lost_runs
 from .backends import BackendPool, find_job
 from .creation import Pairs, delete_orphans
+from .crowd import Crowd
 from .deposit import Depositor
 from .documents import reported_job_id
 from .errors import LedgerError
@@ -21,7 +22,8 @@ from .follower import Follower
 from .handover import Handovers
 from .ledger import Ledger
 from .logs import get_logger
-from .parts import Parts, Patience
+from .parts import Parts
+from .patience import Patience
 from .prerequisites import wait_for_job
 from .records import CommandKey, Run, RunRecord
 from .reporter import Reporter
@@ -73,6 +75,7 @@ class Tracker:
             tasks=self._tasks,
             wait_for_other=self._wait_for_other,
             on_ledger_error=on_ledger_error,
+            crowd=Crowd(self._tasks),
             patience=patience,
         )
         self._followers: dict[str, Follower] = {}
