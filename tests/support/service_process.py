@@ -199,6 +199,8 @@ def make_config(directory: Path, payloads: dict[str, dict[str, Any]], **values: 
         "payload_directories": (directory / "payloads",),
         "data_directory": directory / "data",
         "port": 0,
+        # The name by which the calls without network ask.
+        "access": {"mode": "anonymous", "hosts": ["uws.example"]},
         # More than any machine of a test has: most tests are not about room.
         "cpus": 1000,
         "memory": 2**40,

@@ -110,9 +110,21 @@ async def test_answers_do_not_wait_for_acknowledgements_of_the_network(calls: Ca
     assert time.monotonic() - start < 4
 
 
-async def test_the_location_is_found_by_clients_that_know_another_name_of_the_host(calls: Calls) -> None:
-    answer = await calls.http.post("/sleep/async", headers={"Host": "telescope.example:81"})
-    assert re.fullmatch(r"http://telescope\.example:81/sleep/async/[0-9a-z]+", answer.headers["Location"])
+async def test_the_location_is_found_by_clients_that_know_another_name_of_the_host(
+    tmp_path: Path, service_database: dict[str, str]
+) -> None:
+    access = {"mode": "anonymous", "hosts": ["telescope.example"]}
+    config = make_config(tmp_path, PAYLOADS, **service_database, access=access)
+    async with running_service(config) as service, Calls.to(service.url) as calls:
+        answer = await calls.http.post("/sleep/async", headers={"Host": "telescope.example:81"})
+        pattern = r"http://telescope\.example:81/sleep/async/[0-9a-z]+"
+        assert re.fullmatch(pattern, answer.headers["Location"])
+        # A name that somebody else has given our address.
+        for host in ("evil.example", f"evil.example:{service.url.rpartition(':')[2]}"):
+            for method, path in (("POST", "/sleep/async"), ("GET", "/jobs"), ("GET", "/")):
+                answer = await calls.http.request(method, path, headers={"Host": host})
+                assert answer.status_code == 403, (host, path)
+        assert len(await calls.jobs("")) == 1
 
 
 async def test_a_public_url_wins(tmp_path: Path, service_database: dict[str, str]) -> None:

@@ -58,6 +58,60 @@ class TestAnonymous:
         assert make_config(tmp_path, {}, host=host, access=known).host == host
 
 
+class TestNames:
+    """A name of somebody else that leads here comes from their pages: nobody is let in by it."""
+
+    @pytest.mark.parametrize(
+        "host",
+        [
+            *("localhost", "localhost:8080", "LOCALHOST.:8080", "127.0.0.1:8080", "[::1]:8080", "192.0.2.7"),
+            *("uws.example", "UWS.example:81", "portal.example", "desk.example:8080"),
+        ],
+    )
+    async def test_known_names_and_addresses_are_answered(self, tmp_path: Path, host: str) -> None:
+        gate = await self.make_gate(tmp_path)
+        assert ask(gate, host=host) is ANYBODY
+
+    @pytest.mark.parametrize(
+        "host",
+        ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "", "[x"],
+    )
+    @pytest.mark.parametrize("path", ["/", "/jobs", "/work/async"])
+    async def test_other_names_are_refused(self, tmp_path: Path, host: str, path: str) -> None:
+        gate = await self.make_gate(tmp_path)
+        with pytest.raises(AuthorizationError, match=r"access\.hosts"):
+            ask(gate, path, host=host)
+
+    async def test_no_name_is_hidden_behind_another_one(self, tmp_path: Path) -> None:
+        gate = await self.make_gate(tmp_path)
+        raw = [(b"host", b"localhost"), (b"host", b"evil.example")]
+        with pytest.raises(AuthorizationError):
+            gate.admit("GET", "/jobs", Headers(raw=raw), "127.0.0.1")
+
+    async def test_probes_without_a_name_are_answered(self, tmp_path: Path) -> None:
+        assert ask(await self.make_gate(tmp_path)) is ANYBODY
+
+    async def test_whoever_says_who_they_are_may_use_any_name(self, tmp_path: Path) -> None:
+        assert make_config(tmp_path, {}, access=PROXY).known_hosts is None
+
+    @pytest.mark.parametrize("name", ["UWS.example", "uws.example:80", "http://uws.example", ""])
+    async def test_what_is_no_name_is_refused(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(ValidationError, match="hosts"):
+            make_config(tmp_path, {}, access={"mode": "anonymous", "hosts": [name]})
+
+    @staticmethod
+    async def make_gate(directory: Path) -> Gate:
+        config = make_config(
+            directory,
+            {},
+            host="desk.example",
+            public_url="https://portal.example:444/uws",
+            access={"mode": "anonymous", "allow_network": True, "hosts": ["uws.example"]},
+        )
+        access = await open_access(config.access)
+        return Gate(access, config.limits, known_hosts=config.known_hosts)
+
+
 class TestTokens:
     @pytest.fixture
     def secrets(self, tmp_path: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from lsst.ts.ocps.aio.periodic import run_periodically
 
+from .addresses import is_address
 from .errors import AuthenticationError, AuthorizationError, ServiceStartError
 from .owners import ANYBODY, Caller, check_owner
 from .sections import AccessSection, AnonymousAccess, ProxyAccess, TokenAccess
@@ -130,7 +131,7 @@ class _Tokens:
             # The last ones were written by proxies; what stands before them may be anything.
             for hop in reversed(hops):
                 if not _is_in(hop, self._forwarders):
-                    return hop if _is_address(hop) else peer
+                    return hop if is_address(hop) else peer
         return peer
 
     def has_credentials(self, headers: Headers) -> bool:
@@ -183,14 +184,6 @@ def _bearer(headers: Headers) -> str | None:
         return None
     scheme, _, secret = values[0].partition(" ")
     return secret.strip() or None if scheme.lower() == "bearer" else None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_in(address: str, networks: Iterable[IPvAnyNetwork]) -> bool:

@@ -1,11 +1,20 @@
-"""Which addresses belong to the world, and not to this machine or its neighbours. No I/O."""
+"""What is an address, and which belong to the world, not to this machine or its neighbours. No I/O."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-__all__ = ["is_public"]
+__all__ = ["is_address", "is_public"]
 
 _TRANSLATED = ip_network("64:ff9b::/96")
 """IPv4 addresses as a translator of the network writes them (RFC 6052)."""
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address, and not a name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_public(text: str) -> bool:

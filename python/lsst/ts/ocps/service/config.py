@@ -4,6 +4,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from pydantic import (
@@ -150,6 +151,22 @@ class ServiceConfig(BaseModel):
                 "access.allow_network to true"
             )
         return self
+
+    @property
+    def public_host(self) -> str | None:
+        """Host, and port if not the usual one, under which clients know the service; None: as they say."""
+        return urlsplit(str(self.public_url)).netloc if self.public_url else None
+
+    @property
+    def known_hosts(self) -> frozenset[str] | None:
+        """The names by which it may be asked, beside any address; None: by any.
+
+        Who has to say who they are is not helped by a name.
+        """
+        if not isinstance(self.access, AnonymousAccess):
+            return None
+        public = (self.public_url.host or "",) if self.public_url else ()
+        return frozenset(name.lower() for name in ("localhost", self.host, *public, *self.access.hosts))
 
     @property
     def jobs_directory(self) -> Path:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.requests import Request
@@ -147,7 +146,7 @@ async def open_context(
             quotas=Quotas(store, config.limits),
             uploads=uploads,
         )
-        gate = Gate(access, config.limits, public_host=_host(config))
+        gate = Gate(access, config.limits, public_host=config.public_host, known_hosts=config.known_hosts)
         # Waiting requests are answered first, while everything is still there.
         stack.callback(watch.close)
         yield ProcessContext(config, jobs, gate, store, watch, metrics, dispatcher, now(), failure)
@@ -174,10 +173,6 @@ def _make_runner(  # noqa: PLR0917 (called once, by names of the same order)
         removable=removable,
         uploads=uploads,
     )
-
-
-def _host(config: ServiceConfig) -> str | None:
-    return urlsplit(str(config.public_url)).netloc if config.public_url else None
 
 
 async def _load(config: ServiceConfig) -> Catalogue:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .access import Access
+from .addresses import is_address
 from .errors import AuthenticationError, AuthorizationError, RequestError, TooManyError
 from .owners import NOBODY, Caller
 from .rates import Buckets
@@ -46,11 +47,21 @@ class Gate:
         How often they may.
     public_host
         Host, and port if it is not the usual one, under which clients know the service; None: as they say.
+    known_hosts
+        The names by which it may be asked, beside any address; None: by any.
     """
 
-    def __init__(self, access: Access, limits: LimitsSection, *, public_host: str | None = None) -> None:
+    def __init__(
+        self,
+        access: Access,
+        limits: LimitsSection,
+        *,
+        public_host: str | None = None,
+        known_hosts: frozenset[str] | None = None,
+    ) -> None:
         self._access = access
         self._public_host = public_host
+        self._known_hosts = known_hosts
         per_minute = limits.failures_per_minute
         self._failures = Buckets(per_minute / 60, per_minute)
         rate = limits.requests_per_second
@@ -75,6 +86,7 @@ class Gate:
         TooManyError
             If they ask too often, or have failed to say who they are too often.
         """
+        self._refuse_other_names(headers)
         self._refuse_other_sites(method, path, headers)
         # Where everybody may read, credentials are not looked at: nobody finds out there which are right.
         may_be_public = path in _PUBLIC or _PUBLIC_OF_PAYLOAD.fullmatch(path)
@@ -110,6 +122,22 @@ class Gate:
         # Whoever has one IPv6 address usually has the network.
         return str(ip_network(f"{found}/64", strict=False)) if isinstance(found, IPv6Address) else address
 
+    def _refuse_other_names(self, headers: Headers) -> None:
+        """Refuse a request by a name that is not ours: its owner may just have given it our address.
+
+        For the browser that sends it we are the other site then, so that nothing else tells it from one of
+        our own pages.
+        """
+        if self._known_hosts is None:
+            return
+        for host in headers.getlist("host"):
+            name = _name_of(host)
+            if name not in self._known_hosts and not is_address(name):
+                raise AuthorizationError(
+                    "the service is not known by the name that it was asked by (Host): use its address, or "
+                    "have the name put into access.hosts of its configuration"
+                )
+
     def _refuse_other_sites(self, method: str, path: str, headers: Headers) -> None:
         """Refuse what a page of another site makes a browser do here, with the user's rights."""
         if method in _READING and not path.endswith("/sync"):
@@ -119,6 +147,13 @@ class Gate:
             raise AuthorizationError("a page of another site may change nothing here")
         if headers.get("sec-fetch-site") == "cross-site":
             raise AuthorizationError("a page of another site may start nothing here")
+
+
+def _name_of(host: str) -> str:
+    """The name or the address in the header ``Host``, without port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower().rstrip(".")
 
 
 class GateMiddleware:

@@ -42,7 +42,14 @@ def _check_host(host: str) -> str:
     return host
 
 
+def _check_name(name: str) -> str:
+    if ":" in _check_host(name):
+        raise ValueError(f"{name!r} has a port: only the name counts")
+    return name
+
+
 Host = Annotated[str, AfterValidator(_check_host)]
+HostName = Annotated[str, AfterValidator(_check_name)]
 
 
 class _Section(BaseModel):
@@ -56,6 +63,11 @@ class AnonymousAccess(_Section):
 
     allow_network: bool = False
     """Whether that may be offered at another address than the loopback."""
+
+    hosts: tuple[HostName, ...] = ()
+    """Names by which clients may ask beside ``localhost``, addresses, ``host`` and the host of
+    ``public_url``. By other names nobody is answered: a web site can give one of its own the address of
+    this service, and would so have the browsers of its visitors use it."""
 
 
 class TokenAccess(_Section):
