@@ -23,6 +23,7 @@ from lsst.ts.ocps.service.app import create_app
 from lsst.ts.ocps.service.config import ServiceConfig
 from lsst.ts.ocps.service.context import ProcessContext, open_context
 from lsst.ts.ocps.service.main import running_service
+from lsst.ts.ocps.service.schema import now
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.processes import end_commands, until
 from support.service_calls import Calls
@@ -31,6 +32,7 @@ __all__ = [
     "FakeService",
     "ServiceProcess",
     "create_running",
+    "expire",
     "fake_service",
     "id_of",
     "make_config",
@@ -239,11 +241,18 @@ def id_of(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-async def create_running(fake: FakeService, payload: str = "work") -> str:
-    """Create a job and wait until it runs; its path."""
-    path = await fake.calls.create(payload, PHASE="RUN")
-    assert (await fake.calls.executing(path)).phase is ExecutionPhase.EXECUTING
+async def create_running(fake: FakeService, payload: str = "work", *, calls: Calls | None = None) -> str:
+    """Create a job, with other calls than those of everybody if need be, and wait until it runs; its path."""
+    calls = calls or fake.calls
+    path = await calls.create(payload, PHASE="RUN")
+    assert (await calls.executing(path)).phase is ExecutionPhase.EXECUTING
     return path
+
+
+async def expire(fake: FakeService, path: str) -> None:
+    """Let the time of destruction of a job come now: a request that says so might come too late."""
+    assert await fake.context.store.set_destruction(id_of(path), now())
+    fake.context.jobs._reaper.note_destruction(now())
 
 
 class ServiceProcess:

@@ -18,8 +18,9 @@ from lsst.ts.ocps.service.usage import Room, room_for
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.owners import Owners, calls_from, fake_with_owners
 from support.postgresql import ON_POSTGRESQL
+from support.processes import until
 from support.service_calls import Calls
-from support.service_process import id_of
+from support.service_process import create_running, expire, id_of
 
 pytestmark = pytest.mark.asyncio
 P = ExecutionPhase
@@ -97,6 +98,24 @@ async def test_a_second_run_is_refused_for_its_own_reason(tmp_path: Path) -> Non
         path = await owners.alice.create("work", PHASE="RUN")
         answer = await run(owners.alice, path)
         assert (answer.status_code, answer.text.startswith("UsageError: PHASE=RUN")) == (403, True)
+
+
+async def test_what_is_archived_counts_no_more_though_it_ran_when_its_time_came(
+    tmp_path: Path, service_database: dict[str, str]
+) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_stored": "1KiB"}, **service_database) as owners:
+        store = owners.fake.context.store
+        path = await create_running(owners.fake, calls=owners.alice)
+        output = owners.fake.config.jobs_directory / id_of(path) / "out" / "result.txt"
+        output.write_text("x" * 2000)
+        await expire(owners.fake, path)
+        await owners.alice.until(path, lambda job: job.phase is P.ARCHIVED)
+        await until(lambda: not output.parent.parent.exists(), "its folder is gone")
+        async with asyncio.timeout(20):
+            while await store.list_removable():  # noqa: ASYNC110 (the store has no event for it)
+                await asyncio.sleep(0.01)
+        assert (await store.usage("alice")).stored == 0
+        await owners.alice.create("work", PHASE="RUN")
 
 
 async def test_whoever_keeps_too_much_has_to_destroy_something(tmp_path: Path) -> None:

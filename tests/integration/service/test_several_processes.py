@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,30 @@ async def test_max_active_holds_over_all_processes(make_service_process: MakeSer
         creating = [all_calls[number % 3].create("single", PHASE="RUN") for number in range(30)]
         for path in await asyncio.gather(*creating):
             assert (await all_calls[0].end(path)).phase is P.COMPLETED
+
+
+async def test_jobs_whose_time_comes_at_one_instant_are_archived_by_whoever_is_first(
+    make_service_process: MakeService,
+) -> None:
+    services = [make_service_process() for _ in range(2)]
+    async with started(*services) as (one, two):
+        running = [await one.create("sleep", PHASE="RUN") for _ in range(5)]
+        for path in running:
+            await one.executing(path)
+        time = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+        creating = [(one, two)[number % 2].create("sleep", DESTRUCTION=time) for number in range(20)]
+        paths = [*await asyncio.gather(*creating), *running]
+        for path in running:
+            assert (await two.post(f"{path}/destruction", DESTRUCTION=time)).status_code == 303
+        for path in paths:
+            await one.until(path, lambda job: job.phase is P.ARCHIVED)
+        jobs_directory = services[0].config.jobs_directory
+        await until(lambda: not any(jobs_directory.iterdir()), "their folders are gone")
+        for calls in (one, two):
+            assert (await calls.job(paths[0])).phase is P.ARCHIVED
+    for service in services:
+        assert '"level": "error"' not in service.log.read_text()
+        await service.stop()
 
 
 async def test_the_jobs_of_another_host_are_left_to_it(

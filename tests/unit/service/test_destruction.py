@@ -8,12 +8,15 @@ import pytest
 
 from lsst.ts.ocps.executors.base import ExecutorState
 from lsst.ts.ocps.executors.testing import FakeCluster
+from lsst.ts.ocps.service import reaper
+from lsst.ts.ocps.service.dispatch import Dispatcher
 from lsst.ts.ocps.service.results import JobFolder
-from lsst.ts.ocps.service.schema import now
+from lsst.ts.ocps.service.schema import StoredJob, now
+from lsst.ts.ocps.service.store import Store
 from lsst.ts.ocps.uws.jobs import Job
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.processes import until
-from support.service_process import FakeService, create_running, fake_service, id_of
+from support.service_process import FakeService, create_running, expire, fake_service, id_of
 
 pytestmark = pytest.mark.asyncio
 P = ExecutionPhase
@@ -82,6 +85,57 @@ class TestDestruction:
         path = await fake.calls.create("work", DESTRUCTION=in_seconds(SOON))
         assert (await fake.calls.job(path)).phase is P.PENDING
         await until_archived(fake, path)
+
+    async def test_another_process_that_is_quicker_does_no_harm(
+        self, fake: FakeService, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = fake.context.store
+        abort = Dispatcher.abort
+        last = now() + timedelta(days=3)
+
+        async def abort_too_late(
+            dispatcher: Dispatcher, stored: StoredJob, *, hide: bool = False
+        ) -> StoredJob | None:
+            assert await store.abort(stored.job_id, stored.phase, end_time=now())
+            assert await store.archive(stored.job_id, P.ABORTED, until=last)
+            return await abort(dispatcher, stored, hide=hide)
+
+        paths = [await fake.calls.create("work") for _ in range(2)]
+        with monkeypatch.context() as patch:
+            patch.setattr(Dispatcher, "abort", abort_too_late)
+            for path in paths:
+                await expire(fake, path)
+            for path in paths:
+                assert (await until_archived(fake, path)).destruction == last
+        assert not fake.context.failure.done()
+        path = await fake.calls.create("work")
+        await expire(fake, path)
+        await until_archived(fake, path)
+
+    async def test_an_unforeseen_failure_with_one_job_keeps_neither_the_others_nor_the_service(
+        self, fake: FakeService, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reaper, "_PAUSE", 0.05)
+        bad, good = [await fake.calls.create("work") for _ in range(2)]
+        archive = Store.archive
+        failed = asyncio.Event()
+
+        async def fail(
+            store: Store, job_id: str, old: ExecutionPhase, *, until: datetime
+        ) -> StoredJob | None:
+            if job_id == id_of(bad):
+                failed.set()
+                raise ValueError("nobody has thought of this")
+            return await archive(store, job_id, old, until=until)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "archive", fail)
+            await expire(fake, bad)
+            await asyncio.wait_for(failed.wait(), 20)
+            await expire(fake, good)
+            await until_archived(fake, good)
+        assert not fake.context.failure.done()
+        await until_archived(fake, bad)
 
     async def test_what_should_have_been_destroyed_during_a_stop_is_destroyed_at_the_start(
         self, tmp_path: Path

@@ -1,7 +1,7 @@
 """Jobs whose time has come: stopped, removed, and archived or forgotten."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -17,7 +17,7 @@ from .store import Store
 __all__ = ["Reaper"]
 
 _PAUSE = 10.0
-"""Pause after a failure of database or disk (s)."""
+"""Pause after a failure, of database or disk for example (s)."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -77,7 +77,8 @@ class Reaper:
             await self.destroy(stored)
             return
         ended = await self._dispatcher.abort(stored)
-        if ended is None or ended.is_hidden:
+        if ended is None or ended.is_hidden or ended.phase is ExecutionPhase.ARCHIVED:
+            # Another process of the service was first: all wake at the same time.
             return
         if await self._store.archive(stored.job_id, ended.phase, until=now() + self._retention):
             _log.info("archived", job_id=stored.job_id, run_id=stored.job.run_id, payload=stored.payload)
@@ -107,26 +108,36 @@ class Reaper:
 
     async def _sweep(self) -> float:
         """Do what is to be done now; the time until there is more (s)."""
-        for stored in await self._store.list_due(now()):
-            await self._expire(stored)
-        removed = [await self._remove(stored) for stored in await self._store.list_removable()]
+        due = await self._store.list_due(now())
+        expired = [await self._succeeds(self._expire, stored) for stored in due]
+        removable = await self._store.list_removable()
+        removed = [await self._succeeds(self._remove, stored) for stored in removable]
+        if not all(expired):
+            # What is due still is: without a pause it would be tried again at once, and again.
+            return _PAUSE
         following = await self._store.next_destruction()
         pause = self._longest_pause if all(removed) else _PAUSE
         if following is None:
             return pause
         return min(max(0.0, (following - now()).total_seconds()) + 0.001, pause)
 
-    async def _remove(self, stored: StoredJob) -> bool:
-        """Remove what is left of a destroyed job; False if that has to be tried again."""
+    @staticmethod
+    async def _succeeds(act: Callable[[StoredJob], Awaitable[None]], stored: StoredJob) -> bool:
+        """Do something to one job; False if that failed, which must not keep the others."""
         try:
-            await asyncio.to_thread(self._folder(stored).remove)
-        except OSError:
-            # One locked folder must not keep the others.
-            _log.exception("the folder of a destroyed job cannot be removed", job_id=stored.job_id)
+            await act(stored)
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 (it is logged, and tried again)
+            _log.exception("a job cannot be removed; trying again", job_id=stored.job_id, pause=_PAUSE)
             return False
+        return True
+
+    async def _remove(self, stored: StoredJob) -> None:
+        """Remove what is left of a destroyed job."""
+        await asyncio.to_thread(self._folder(stored).remove)
         # An archived job may have been deleted since it was listed: then it is among the next ones to remove.
         if stored.is_hidden:
             await self._store.remove(stored.job_id)
         elif not await self._store.note_cleaned(stored.job_id):
             self._wake.set()
-        return True

@@ -289,7 +289,8 @@ class Store:
 
     async def note_cleaned(self, job_id: str) -> StoredJob | None:
         """Note that folder and command of an archived job are gone; None if it is none, or hidden since."""
-        return await self._update(_CLEAN, job_id, destroyed=False)
+        # Its command, if it still ran when its time came, has told the size of its results since.
+        return await self._update(_CLEAN, job_id, destroyed=False, **_NOTHING_KEPT)
 
     # Reading
 
