@@ -19,6 +19,7 @@ from .deposit import Depositor
 from .documents import reported_job_id
 from .errors import LedgerError
 from .follower import Follower
+from .garbage import collect_garbage
 from .handover import Handovers
 from .ledger import Ledger
 from .logs import get_logger
@@ -94,6 +95,7 @@ class Tracker:
             run_periodically(self._reconcile, interval=_RECONCILE_INTERVAL, first_delay=_RECONCILE_INTERVAL),
             name="reconcile",
         )
+        _ = self._tasks.start(collect_garbage(lambda: bool(self._followers)), name="garbage")
 
     def configure(
         self,

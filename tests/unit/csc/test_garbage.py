@@ -1,0 +1,44 @@
+"""When garbage is looked for."""
+
+import asyncio
+import gc
+
+import pytest
+
+from lsst.ts.ocps.csc import garbage
+from support.virtual_time import run_in_virtual_time
+
+
+class Collections:
+    """Counts them instead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times: list[float] = []
+        monkeypatch.setattr(gc, "collect", self._collect)
+
+    def _collect(self) -> int:
+        self.times.append(asyncio.get_running_loop().time())
+        return 0
+
+
+async def play(collections: Collections) -> None:
+    is_busy = False
+    began = asyncio.get_running_loop().time()
+    collecting = asyncio.ensure_future(garbage.collect_garbage(lambda: is_busy))
+    await asyncio.sleep(200)
+    assert [round(when - began) for when in collections.times] == [60, 120, 180]
+    is_busy = True
+    collections.times.clear()
+    await asyncio.sleep(500)
+    assert collections.times == []
+    is_busy = False
+    await asyncio.sleep(2)
+    assert len(collections.times) == 1
+    is_busy = True
+    await asyncio.sleep(1300)
+    assert len(collections.times) == 3
+    collecting.cancel()
+
+
+def test_garbage_is_looked_for_when_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_in_virtual_time(play(Collections(monkeypatch)))
