@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,16 @@ from support.broker_kinds import APACHE_KINDS, parametrize_kinds
 from support.brokers import BrokerBench
 from support.environment import make_environment
 
-__all__ = ["QUICK", "CscBench", "Spy", "environment_of", "eventually", "final_ack", "write_configuration"]
+__all__ = [
+    "QUICK",
+    "CscBench",
+    "Spy",
+    "check_pairs",
+    "environment_of",
+    "eventually",
+    "final_ack",
+    "write_configuration",
+]
 
 TIMEOUT = 20.0
 """Longest wait for anything that a test expects (s)."""
@@ -195,6 +204,23 @@ async def final_ack(remote: Remote, command: str, ack: Any) -> Any:
         if hasattr(error, "ackcmd"):
             return error.ackcmd
         raise
+
+
+def check_pairs(results: Sequence[Any], finals: Mapping[str, Any]) -> None:
+    """Each ``job_result`` is followed by the final acknowledgement of its job, and by nothing of another one.
+
+    Parameters
+    ----------
+    results
+        The records of ``job_result``.
+    finals
+        The final acknowledgements, by job id.
+    """
+    told = [(data.private_sndStamp, f"job_result {data.job_id}") for data in results]
+    told += [(ack.private_sndStamp, f"ack {job_id}") for job_id, ack in finals.items()]
+    written = [what for _, what in sorted(told)]
+    assert len(written) == 2 * len(finals)
+    assert written[1::2] == [what.replace("job_result", "ack") for what in written[::2]], written
 
 
 def parameters(**values: Any) -> str:

@@ -89,6 +89,9 @@ class HttpServer(ABC):
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
+        self.missed: list[Request] = []
+        """What came while the server was down."""
+
         self.connections = 0
         self._is_down = False
         self.delay = 0.0
@@ -170,6 +173,7 @@ class HttpServer(ABC):
         try:
             while (request := await _read_request(reader)) is not None:
                 if self._is_down:
+                    self.missed.append(request)
                     break
                 self.requests.append(request)
                 self._arrival.set()

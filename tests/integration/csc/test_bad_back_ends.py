@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lsst.ts.ocps.csc.enums import FaultCode
-from lsst.ts.ocps.salobj import SalRetCode, State
+from lsst.ts.ocps.salobj import SalRetCode, State, current_tai
 from support.api_server_double import ApiServerDouble, DoubleJob, json_reply
 from support.csc import TIMEOUT, eventually
 from support.http_server import Behaviour, Reply, Request, html, redirect, status, text
@@ -96,21 +96,59 @@ async def test_a_back_end_that_is_down_at_submit(served_bench: ServedBench, kind
             assert served.spy.of("job_result") == []
 
 
+def missed_probes(server: AnyServer) -> list[Request]:
+    """The questions whether it is there that came while it was not."""
+    ending = "/availability" if isinstance(server, UwsServer) else "/job"
+    return [one for one in server.missed if one.path.endswith(ending)]
+
+
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_back_end_that_is_down_for_a_while(
+async def test_a_required_back_end_that_is_down_for_less_than_fault_after(
     served_bench: ServedBench, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with served_bench.serve(kind) as server, served_bench.running() as served:
-        ack = await served.sleep(duration=0.5)
-        server.go_down()
-        await eventually(lambda: "the job cannot be reached" in caplog.text)
-        assert f"back end served: GET {url_of(server)}" in caplog.text
-        await served.pulse.goes_on()
-        server.come_up()
-        assert (await served.end(ack)).ack == COMPLETE
-        (result,) = await served.spy.wait_for("job_result")
-        assert result.exit_code == 0
-        assert len(server.jobs) == 1
+    async with served_bench.serve(kind) as server:
+        served_bench.configure(kind, url_of(server), required=True, fault_after=60)
+        async with served_bench.running() as served:
+            ack = await served.sleep(duration=0.5)
+            server.go_down()
+            await eventually(lambda: "the job cannot be reached" in caplog.text)
+            assert f"back end served: GET {url_of(server)}" in caplog.text
+            # Each probe asks twice: two have failed when the third one has begun.
+            await eventually(lambda: len(missed_probes(server)) > 4)
+            await eventually(lambda: not served.remote.evt_backend_status.get().connected)
+            await served.pulse.goes_on()
+            assert served.csc.summary_state is State.ENABLED
+            server.come_up()
+            assert (await served.end(ack)).ack == COMPLETE
+            (result,) = await served.spy.wait_for("job_result")
+            assert result.exit_code == 0
+            assert len(server.jobs) == 1
+            assert served.csc.summary_state is State.ENABLED
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("kind", KINDS)
+async def test_defect_03_a_required_back_end_that_is_down_for_10_s_while_a_job_runs(
+    served_bench: ServedBench, kind: str
+) -> None:
+    async with served_bench.serve(kind) as server:
+        served_bench.configure(kind, url_of(server), required=True)
+        async with served_bench.running() as served:
+            ack = await served.sleep(duration=3)
+            await eventually(lambda: "EXECUTING" in served.spy.phases())
+            server.go_down()
+            # The outage itself, by the clock: the job ends in it.
+            async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(10))
+                group.create_task(served.pulse.goes_on(9))
+            assert served.csc.summary_state is State.ENABLED
+            assert served.spy.of("job_result") == []
+            server.come_up()
+            assert (await served.end(ack)).ack == COMPLETE
+            (result,) = await served.spy.wait_for("job_result")
+            assert (result.exit_code, json.loads(result.result)["phase"]) == (0, "COMPLETED")
+            assert len(server.jobs) == 1
+            assert served.csc.summary_state is State.ENABLED
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -122,9 +160,12 @@ async def test_defect_21_a_required_back_end_that_is_down_for_longer_than_fault_
         async with served_bench.running() as served:
             ack = await served.sleep(duration=0.5)
             server.go_down()
+            down_at = current_tai()
             await eventually(lambda: served.csc.summary_state is State.FAULT)
             await eventually(lambda: served.remote.evt_errorCode.get().errorCode)
             error = served.remote.evt_errorCode.get()
+            # Not at the first probe that failed: one comes every 0.3 s.
+            assert error.private_sndStamp - down_at > 0.5
             assert error.errorCode == FaultCode.BACKEND_UNREACHABLE
             assert f"served at {url_of(server)}: GET " in error.errorReport
             await served.pulse.goes_on()
