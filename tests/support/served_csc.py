@@ -152,11 +152,13 @@ class ServedBench(CscBench):
         assert settings is not None
         return await open_backend(name, settings)
 
-    def configure(self, kind: str, url: str, *, required: bool = False, **values: Any) -> None:
+    def configure(
+        self, kind: str, url: str, *, required: bool = False, poll_interval: float = 0.05, **values: Any
+    ) -> None:
         """Name one back end, ``served``; more ``values`` are keys of the configuration."""
         backend: dict[str, Any] = {"kind": kind, "url": url, "required": required, "call_timeout": 10}
         if kind == "api_server":
-            backend["poll_interval"] = 0.05
+            backend["poll_interval"] = poll_interval
         target = write_configuration(
             self.config_dir.parents[1],
             backends={"served": backend},

@@ -97,7 +97,7 @@ async def test_rule_2_result_and_ack_of_one_job_are_never_interleaved_with_anoth
             return json.loads(ack.result)["job_id"], await final_ack(remote, "execute", ack)
 
         finals = dict(await asyncio.gather(*(client(remote) for _ in range(10))))
-        # Clients share one event queue: the order over jobs must be the same in both topics (baseline section 7).
+        # Clients share one event queue: the order over jobs is the same in both topics (baseline section 7).
         check_pairs(await spy.wait_for("job_result", 10), finals)
         assert len(finals) == 10
 

@@ -49,12 +49,21 @@ def truncated(server: AnyServer) -> Behaviour:
 # Each takes a second or more: the default suite has them with one kind.
 SOME_KINDS = (KINDS[0], *(pytest.param(kind, marks=pytest.mark.system) for kind in KINDS[1:]))
 
-TROUBLES: dict[str, tuple[Callable[[AnyServer], Behaviour], str]] = {
+TROUBLES: dict[str, tuple[Callable[[AnyServer], Behaviour], str | dict[str, str]]] = {
     "500": (lambda _: status(500, "the disk is full"), "500 Internal Server Error: 'the disk is full'"),
     "503": (lambda _: status(503, "maintenance"), "503 Service Unavailable: 'maintenance'"),
     "html": (lambda _: html("Apache2 Default Page"), "Apache2 Default Page"),
-    "nothing": (lambda _: text(""), "200 OK"),
-    "truncated": (truncated, "200 OK"),
+    "nothing": (
+        lambda _: text(""),
+        {
+            "uws": "200 OK: the job document is not XML: an empty answer",
+            "api_server": "200 OK: no JSON: nothing",
+        },
+    ),
+    "truncated": (
+        truncated,
+        {"uws": "not well-formed XML (no element found", "api_server": "200 OK: no JSON: '\"exec'"},
+    ),
     "wrong job": (about_another_job, "job '999'"),
     "login": (lambda _: redirect("/sso/login?next=/"), "redirected to a login page"),
     "elsewhere": (
@@ -190,7 +199,7 @@ async def test_defect_03_bad_answers_while_a_job_runs(
         await eventually(lambda: "the job cannot be reached" in caplog.text)
         (line, *_) = (one for one in caplog.messages if "the job cannot be reached" in one)
         assert f"back end served: GET {server.url}" in line
-        assert words in line
+        assert (words if isinstance(words, str) else words[kind]) in line
         await served.pulse.goes_on()
         assert served.csc.summary_state is State.ENABLED
         server.habit = None
@@ -224,7 +233,7 @@ async def test_defect_20_an_unknown_phase_is_told_and_is_no_end(served_bench: Se
     [
         (status(500, "the disk is full"), "500 Internal Server Error: 'the disk is full'"),
         (html("Apache2 Default Page"), "an HTML page titled 'Apache2 Default Page'"),
-        (text("{", "application/json"), "200 OK"),
+        (text("{", "application/json"), "'{'"),
         (redirect("/sso/login?next=/"), "redirected to a login page"),
     ],
 )
