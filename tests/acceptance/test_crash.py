@@ -67,6 +67,7 @@ async def test_sigkill_of_the_csc_before_the_row_leaves_one_failed_and_no_job(
 ) -> None:
     async with Domain() as domain, Remote(domain, "OCPS", 1) as remote:
         await crash_bench.ensure_csc(remote)
+        jobs = await crash_bench.list_naps()
         crash_bench.arm(DeathStep.BEFORE_ROW)
         sending = asyncio.create_task(send_nap(remote, 0))
         await crash_bench.wait_for_death()
@@ -74,7 +75,7 @@ async def test_sigkill_of_the_csc_before_the_row_leaves_one_failed_and_no_job(
         ack = await sending
         assert ack.ack == SalRetCode.CMD_FAILED
         assert "OCPS was not running" in ack.result
-        await crash_bench.check_no_run(ack)
+        await crash_bench.check_no_run(ack, jobs)
 
 
 @pytest.mark.parametrize(("crash_bench", "step"), DEATHS, indirect=["crash_bench"])
@@ -92,7 +93,6 @@ async def test_sigkill_of_the_csc_at_any_step_leaves_one_job_one_job_result_and_
         await crash_bench.check_run(first)
 
 
-@pytest.mark.system
 async def die(bench: CrashBench, remote: Remote, payload: str, step: DeathStep) -> Any:
     """Send ``run``, and have the CSC die at a step; the first acknowledgement."""
     await bench.ensure_csc(remote)
@@ -194,6 +194,7 @@ async def test_a_full_disk_is_fault_3_and_what_is_known_is_reported_once(crash_b
     async with Domain() as domain, Remote(domain, "OCPS", 1) as remote:
         await crash_bench.ensure_csc(remote)
         known = await send_nap(remote, 2)
+        jobs = await crash_bench.list_naps()
         remote.evt_errorCode.flush()
         with crash_bench.full_disk():
             refused = await send_nap(remote, 0)
@@ -206,4 +207,4 @@ async def test_a_full_disk_is_fault_3_and_what_is_known_is_reported_once(crash_b
         assert await asyncio.to_thread(crash_bench.stack.stop_csc) == 0
         await crash_bench.start_csc(remote)
         await crash_bench.check_run(known)
-        await crash_bench.check_no_run(refused)
+        await crash_bench.check_no_run(refused, jobs)

@@ -5,7 +5,7 @@ import json
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -149,9 +149,18 @@ class CrashBench:
 
     # Traces
 
-    async def check_no_run(self, ack: Any) -> None:
-        """A command got one final acknowledgement, and nothing else came of it."""
+    async def check_no_run(self, ack: Any, jobs: set[str]) -> None:
+        """A command got one final acknowledgement, and nothing else came of it, nor of anything since.
+
+        Parameters
+        ----------
+        ack
+            An acknowledgement of the command.
+        jobs
+            What `list_naps` gave before it was sent.
+        """
         assert self._read_run(ack) is None
+        assert await self.list_naps() == jobs
         assert [each["ack"] for each in await self._read_acks(ack)] == [SalRetCode.CMD_FAILED]
 
     async def check_run(self, ack: Any) -> dict[str, Any]:
@@ -214,11 +223,17 @@ class CrashBench:
         with closing(sqlite3.connect(f"file:{self.stack.ledger}?mode=ro", uri=True)) as connection:
             return connection.execute(statement, values).fetchall()
 
+    async def list_naps(self) -> set[str]:
+        """The ids of all jobs that `send_nap` has led to."""
+        return {ref.job_id for ref in await self._list("nap")}
+
     async def _list_jobs(self, run: Run) -> list[JobRef]:
+        return [ref for ref in await self._list(run.payload) if ref.run_id == run.run_id]
+
+    async def _list(self, payload: str) -> Sequence[JobRef]:
         backend = await open_backend("service", UwsSettings(url=self.stack.service_url))
         try:
-            refs = await backend.list_jobs(run.payload, last=1000)
-            return [ref for ref in refs if ref.run_id == run.run_id]
+            return await backend.list_jobs(payload, last=1000)
         finally:
             await backend.aclose()
 

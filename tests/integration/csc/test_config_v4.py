@@ -64,6 +64,21 @@ async def test_execute_sends_the_job_that_was_sent_before(
         assert (end.ack, end.result) == (SalRetCode.CMD_COMPLETE, "Done")
 
 
+async def test_defect_06_a_version_that_execute_names_reaches_the_scripts(
+    served_bench: ServedBench, root: Path
+) -> None:
+    fields = CALIBRATION | {"version": "w_2026_40"}
+    async with deployed(served_bench, root) as (_, server), served_bench.remote() as remote:
+        assert (await start(remote, "execute", **fields)).ack == SalRetCode.CMD_INPROGRESS
+        (request,) = server.sent("PUT")
+        wanted = deployed_body(fields)
+        # Nothing reads the deployed IMAGE_TAG; the scripts read this one.
+        wanted["environment"].append({"name": "EUPS_TAG", "value": "w_2026_40"})
+        assert sent_body(request.body, "test") == wanted
+        (job,) = server.jobs.values()
+        assert job.variable("EUPS_TAG") == "w_2026_40"
+
+
 async def test_the_version_is_told_as_v4(served_bench: ServedBench, root: Path) -> None:
     async with deployed(served_bench, root), served_bench.remote() as remote:
         available = await remote.evt_configurationsAvailable.aget(timeout=TIMEOUT)

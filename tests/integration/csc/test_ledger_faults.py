@@ -46,7 +46,7 @@ async def started(bench: CscBench, state: State) -> AsyncIterator[OcpsCsc]:
 
 
 @pytest.mark.parametrize("state", [State.STANDBY, State.ENABLED])
-async def test_fault_3_a_damaged_ledger_is_kept_aside_and_its_jobs_are_found_on_the_back_end(
+async def test_states_fault_3_a_damaged_ledger_is_kept_aside_and_its_jobs_are_found_on_the_back_end(
     csc_bench: CscBench, state: State
 ) -> None:
     csc_bench.on_end(duration=math.inf)

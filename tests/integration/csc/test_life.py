@@ -50,7 +50,7 @@ async def unfinished(csc: OcpsCsc) -> list[RunRecord]:
 
 
 @pytest.mark.parametrize("state", [State.STANDBY, State.DISABLED, State.ENABLED])
-async def test_defect_04_a_run_of_an_earlier_life_is_followed_and_reported_in_every_state(
+async def test_states_and_defect_04_a_run_of_an_earlier_life_is_followed_and_reported_in_every_state(
     csc_bench: CscBench, state: State
 ) -> None:
     csc_bench.on_end(duration=1.0)
@@ -277,7 +277,7 @@ async def test_a_held_job_is_asked_to_run_again(csc_bench: CscBench) -> None:
         assert csc_bench.service.runs_of(url) == 2
 
 
-async def test_a_job_that_vanishes_after_an_abort_is_aborted(csc_bench: CscBench) -> None:
+async def test_rule_6_a_job_that_vanishes_after_an_abort_is_aborted(csc_bench: CscBench) -> None:
     csc_bench.on_end(duration=math.inf)
     async with csc_bench.csc(), csc_bench.remote() as remote:
         spy = Spy(remote)
@@ -291,7 +291,7 @@ async def test_a_job_that_vanishes_after_an_abort_is_aborted(csc_bench: CscBench
         assert result.exit_code == 255
 
 
-async def test_a_run_is_followed_though_the_csc_leaves_enabled(csc_bench: CscBench) -> None:
+async def test_states_a_run_is_followed_though_the_csc_leaves_enabled(csc_bench: CscBench) -> None:
     csc_bench.on_end(duration=0.5)
     async with csc_bench.csc(), csc_bench.remote() as remote:
         ack = await start(remote)

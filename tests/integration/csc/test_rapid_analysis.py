@@ -71,7 +71,7 @@ async def push(served: Served, config: str, **fields: str) -> Any:
     return await start(served.remote, "execute", config=config, **fields)
 
 
-async def test_a_push_is_complete_at_once_and_nothing_else_is_told(bench: RapidBench) -> None:
+async def test_rule_1_a_push_gets_one_final_ack_no_in_progress_and_no_events(bench: RapidBench) -> None:
     async with bench.running() as served:
         ack = await push(served, '{"LATISS": "x", "other": "y"}')
         assert (ack.ack, ack.result) == (COMPLETE, "Done")
@@ -112,7 +112,7 @@ async def test_a_push_that_fails_says_so(bench: RapidBench) -> None:
         assert served.spy.of("job_result") == []
 
 
-async def test_defect_9_a_command_record_that_is_delivered_twice_pushes_once(bench: RapidBench) -> None:
+async def test_defect_09_a_command_record_that_is_delivered_twice_pushes_once(bench: RapidBench) -> None:
     async with bench.running() as served:
         csc = served.csc
         data = csc.cmd_execute.DataType()

@@ -44,7 +44,7 @@ async def test_a_simulated_pipeline_ends_as_it_says(
     assert served.csc.summary_state is State.ENABLED
 
 
-async def test_fault_2_a_simulated_fault(served: Served) -> None:
+async def test_states_fault_2_a_simulated_fault(served: Served) -> None:
     ack = await start(served.remote, "execute", pipeline="fault.yaml")
     assert ack.ack == SalRetCode.CMD_INPROGRESS
     await eventually(lambda: served.csc.summary_state is State.FAULT)

@@ -48,16 +48,20 @@ async def test_the_csc_goes_through_all_states_and_back(csc_bench: CscBench) -> 
         await asyncio.wait_for(csc.done_task, TIMEOUT)
 
 
-@pytest.mark.parametrize("state", [State.STANDBY, State.DISABLED])
-async def test_new_jobs_are_taken_in_enabled_only(csc_bench: CscBench, state: State) -> None:
-    async with csc_bench.csc(state), csc_bench.remote() as remote:
+@pytest.mark.parametrize("state", [State.STANDBY, State.DISABLED, State.FAULT])
+async def test_states_new_jobs_are_taken_in_enabled_only(csc_bench: CscBench, state: State) -> None:
+    is_fault = state is State.FAULT
+    async with csc_bench.csc(State.ENABLED if is_fault else state) as csc, csc_bench.remote() as remote:
+        if is_fault:
+            await csc.fault(code=FaultCode.TASK_DIED, report="for this test")
         for command, fields in ((remote.cmd_run, {"payload": "echo"}), (remote.cmd_execute, {})):
-            assert f"not allowed in state={state!r}" in await refused(command, **fields)
+            words = "Fault state: errorCode=4" if is_fault else f"state={state!r}"
+            assert f"not allowed in {words}" in await refused(command, **fields)
     assert csc_bench.service.calls["create"] == 0
 
 
 @pytest.mark.parametrize("state", [State.DISABLED, State.FAULT])
-async def test_a_job_can_be_aborted_in_disabled_and_fault(csc_bench: CscBench, state: State) -> None:
+async def test_states_a_job_can_be_aborted_in_disabled_and_fault(csc_bench: CscBench, state: State) -> None:
     csc_bench.on_end(duration=math.inf)
     async with csc_bench.csc() as csc, csc_bench.remote() as remote:
         ack = await start(remote)
@@ -70,7 +74,7 @@ async def test_a_job_can_be_aborted_in_disabled_and_fault(csc_bench: CscBench, s
         assert (await final_ack(remote, "run", ack)).ack == SalRetCode.CMD_ABORTED
 
 
-async def test_a_job_cannot_be_aborted_in_standby(csc_bench: CscBench) -> None:
+async def test_states_a_job_cannot_be_aborted_in_standby(csc_bench: CscBench) -> None:
     async with csc_bench.csc(State.STANDBY), csc_bench.remote() as remote:
         assert "abort_job not allowed" in await refused(remote.cmd_abort_job, job_id="1")
 
@@ -126,7 +130,9 @@ async def test_execute_without_its_payload_fails_and_everything_else_works(csc_b
         assert (await start(remote)).ack == SalRetCode.CMD_INPROGRESS
 
 
-async def test_a_new_configuration_does_not_touch_a_run_that_is_under_way(csc_bench: CscBench) -> None:
+async def test_states_a_new_configuration_does_not_touch_a_run_that_is_under_way(
+    csc_bench: CscBench,
+) -> None:
     csc_bench.on_end(duration=1.0)
     async with csc_bench.csc(), csc_bench.remote() as remote:
         ack = await start(remote)
@@ -149,7 +155,9 @@ async def test_defect_21_enable_is_refused_while_a_required_back_end_is_away(csc
         await remote.cmd_enable.start(timeout=TIMEOUT)
 
 
-async def test_fault_1_a_required_back_end_is_away_for_longer_than_fault_after(csc_bench: CscBench) -> None:
+async def test_states_fault_1_a_required_back_end_is_away_for_longer_than_fault_after(
+    csc_bench: CscBench,
+) -> None:
     configure(csc_bench, fault_after=0.3)
     csc_bench.patience = replace(QUICK, probe=0.1)
     csc_bench.on_end(duration=1.0)
@@ -169,7 +177,7 @@ async def test_fault_1_a_required_back_end_is_away_for_longer_than_fault_after(c
         await set_summary_state(remote, State.ENABLED)
 
 
-async def test_a_back_end_that_is_not_required_may_be_away(csc_bench: CscBench) -> None:
+async def test_states_a_back_end_that_is_not_required_may_be_away(csc_bench: CscBench) -> None:
     backend = {"kind": "uws", "url": "http://fake.invalid", "required": False}
     configure(csc_bench, fault_after=0.1, backends={"fake": backend})
     csc_bench.patience = replace(QUICK, probe=0.1)
@@ -181,7 +189,7 @@ async def test_a_back_end_that_is_not_required_may_be_away(csc_bench: CscBench) 
         assert "fake service is down" in (await start(remote)).result
 
 
-async def test_fault_3_a_ledger_that_cannot_be_written_takes_no_new_run_and_reports_the_old(
+async def test_states_fault_3_a_ledger_that_cannot_be_written_takes_no_new_run_and_reports_the_old(
     csc_bench: CscBench,
 ) -> None:
     csc_bench.on_end(duration=0.5)
@@ -205,7 +213,7 @@ async def test_fault_3_a_ledger_that_cannot_be_written_takes_no_new_run_and_repo
         assert csc.context.tracker._followers == {}
 
 
-async def test_fault_4_an_internal_task_died_and_its_run_is_taken_up_again(
+async def test_states_fault_4_an_internal_task_died_and_its_run_is_taken_up_again(
     csc_bench: CscBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with csc_bench.csc() as csc, csc_bench.remote() as remote:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lsst.ts.ocps.csc.enums import FaultCode
 from lsst.ts.ocps.csc.texts import MAX_STRING_BYTES
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import AckError, ExpectedError, SalRetCode, State
@@ -142,15 +143,27 @@ async def test_a_label_that_no_table_could_show_is_refused_by_name(
 
 @pytest.mark.parametrize(
     ("hook", "command", "before"),
-    [("end_enable", "enable", State.DISABLED), ("end_disable", "disable", State.ENABLED)],
+    [
+        ("end_start", "start", State.STANDBY),
+        ("end_enable", "enable", State.DISABLED),
+        ("end_disable", "disable", State.ENABLED),
+        ("end_standby", "standby", State.DISABLED),
+        ("end_standby", "standby", State.FAULT),
+        ("end_exitControl", "exitControl", State.STANDBY),
+    ],
 )
 async def test_states_a_failed_end_hook_reverts_the_state_truthfully(
     memory_csc: CscBench, monkeypatch: pytest.MonkeyPatch, hook: str, command: str, before: State
 ) -> None:
-    async with memory_csc.csc(before) as csc, memory_csc.remote() as remote:
+    is_fault = before is State.FAULT
+    async with memory_csc.csc(State.ENABLED if is_fault else before) as csc, memory_csc.remote() as remote:
 
         async def fail(_data: Any) -> None:
             raise ExpectedError("the hook failed")
+
+        if is_fault:
+            await csc.fault(code=FaultCode.TASK_DIED, report="for this test")
+            await eventually(lambda: remote.evt_summaryState.get().summaryState == before)
 
         monkeypatch.setattr(csc, hook, fail)
         with pytest.raises(AckError, match="the hook failed"):

@@ -100,7 +100,7 @@ async def test_execute_sends_what_the_deployed_csc_sends(bench: ApiServerBench) 
     assert job.variable("RUN_OPTIONS") == "-i LATISS/defaults -j 8 -i a,b  --register-dataset-types "
 
 
-async def test_defect_6_a_version_reaches_the_scripts(bench: ApiServerBench) -> None:
+async def test_defect_06_a_version_reaches_the_scripts(bench: ApiServerBench) -> None:
     body = await sent_by(bench, deployed(version="w_2026_40"))
     variables = {one["name"]: one["value"] for one in body["environment"]}
     assert (variables["IMAGE_TAG"], variables["EUPS_TAG"]) == ("w_2026_40", "w_2026_40")
@@ -134,7 +134,7 @@ async def test_parameters_that_no_variable_names_travel_under_their_own_names(be
         ("a" * 131_072, "is 131083 bytes long; an environment variable ends at 131071"),
     ],
 )
-async def test_defect_8_values_that_the_server_would_change_are_refused_by_name(
+async def test_defect_08_values_that_the_server_would_change_are_refused_by_name(
     bench: ApiServerBench, value: str, words: str
 ) -> None:
     with pytest.raises(RequestRefusedError, match=words) as caught:
@@ -294,7 +294,7 @@ async def test_results_of_one_name_are_told_apart(bench: ApiServerBench) -> None
     "url",
     ["", "/", "/../x", "/a/b", "/a?x=1", "/%2e%2e", "http://other/api/v1/job/1"],
 )
-async def test_defect_7_nothing_that_is_no_job_of_the_server_is_ever_deleted(
+async def test_defect_07_nothing_that_is_no_job_of_the_server_is_ever_deleted(
     bench: ApiServerBench, url: str
 ) -> None:
     target = url if url.startswith("http") else f"{bench.server.base}/job{url}"
