@@ -28,9 +28,12 @@ from .brokers import BrokerBench
 from .csc import QUICK, TIMEOUT, CscBench, Spy, environment_of, final_ack, write_configuration
 from .uws_server import UwsServer
 
-__all__ = ["KINDS", "Pulse", "Served", "ServedBench", "dead_url", "served_bench", "start"]
+__all__ = ["KINDS", "SOME_KINDS", "Pulse", "Served", "ServedBench", "dead_url", "served_bench", "start"]
 
 KINDS = ("uws", "api_server")
+
+SOME_KINDS = (KINDS[0], *(pytest.param(kind, marks=pytest.mark.system) for kind in KINDS[1:]))
+"""For tests that take a second or more: the default suite has them with one kind."""
 
 PIPETASK = {
     "name": "pipetask",

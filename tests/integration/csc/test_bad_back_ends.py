@@ -12,7 +12,7 @@ from lsst.ts.ocps.salobj import SalRetCode, State, current_tai
 from support.api_server_double import ApiServerDouble, DoubleJob, json_reply
 from support.csc import TIMEOUT, eventually
 from support.http_server import Behaviour, Reply, Request, html, redirect, status, text
-from support.served_csc import KINDS, ServedBench, dead_url, url_of
+from support.served_csc import KINDS, SOME_KINDS, ServedBench, dead_url, url_of
 from support.uws_server import UwsServer, _Job
 
 pytestmark = pytest.mark.asyncio
@@ -45,9 +45,6 @@ def truncated(server: AnyServer) -> Behaviour:
 
     return behave
 
-
-# Each takes a second or more: the default suite has them with one kind.
-SOME_KINDS = (KINDS[0], *(pytest.param(kind, marks=pytest.mark.system) for kind in KINDS[1:]))
 
 TROUBLES: dict[str, tuple[Callable[[AnyServer], Behaviour], str | dict[str, str]]] = {
     "500": (lambda _: status(500, "the disk is full"), "500 Internal Server Error: 'the disk is full'"),

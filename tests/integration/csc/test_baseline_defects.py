@@ -23,7 +23,7 @@ from support.api_server_double import ApiServerDouble
 from support.brokers import BrokerBench
 from support.csc import TIMEOUT, CscBench, Spy, eventually, final_ack, write_configuration
 from support.http_server import Reply, Request
-from support.served_csc import KINDS, ServedBench, start
+from support.served_csc import KINDS, SOME_KINDS, ServedBench, start
 from support.uws_server import UwsServer
 
 pytestmark = pytest.mark.asyncio
@@ -214,7 +214,7 @@ async def test_defect_22_a_client_that_comes_back_learns_how_its_job_has_ended(m
         assert phases.of("job_phase")[0].run_id == run_ids[-1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SOME_KINDS)
 async def test_defect_23_a_job_costs_few_requests_and_few_messages(
     served_bench: ServedBench, kind: str
 ) -> None:
