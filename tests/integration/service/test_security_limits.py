@@ -183,6 +183,36 @@ async def test_whoever_asks_too_often_is_told_when_to_ask_again(tmp_path: Path) 
             assert (await elsewhere.http.get("/availability")).status_code == 200
 
 
+async def test_no_more_than_so_many_requests_of_an_owner_wait(tmp_path: Path) -> None:
+    limits = {"max_waiting": 2, "owners": {"bob": {"max_waiting": 3}}}
+    async with fake_with_owners(tmp_path, limits=limits) as owners:
+        path = await owners.alice.create("work")
+        watch = owners.fake.context.watch
+
+        def wait(calls: Calls, query: str = "WAIT=30") -> asyncio.Task[httpx.Response]:
+            return asyncio.create_task(calls.http.get(f"{path}?{query}"))
+
+        waiting = [wait(owners.alice), wait(owners.alice, "%57ait=30")]
+        await until(lambda: watch.count(id_of(path)) == 2, "two wait")
+        for query in ("WAIT=30", "wait=30", "%77AIT=-1"):
+            refused = await wait(owners.alice, query)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (429, "5")
+            assert "2 of your requests wait for jobs" in refused.text
+            assert meaning(refused) is BackendUnavailableError
+        assert (await owners.alice.post("/work/sync")).status_code == 429
+        # Everything that does not wait is answered, and others wait too.
+        assert (await owners.alice.job(path)).phase is P.PENDING
+        theirs = await owners.bob.create("work")
+        waiting += [asyncio.create_task(owners.bob.http.get(f"{theirs}?WAIT=30")) for _ in range(3)]
+        await until(lambda: watch.count(id_of(theirs)) == 3, "three of another owner wait")
+        assert (await owners.bob.http.get(f"{theirs}?WAIT=30")).status_code == 429
+        for job in (path, theirs):
+            await owners.operator.post(f"{job}/phase", PHASE="ABORT")
+        answers = await asyncio.wait_for(asyncio.gather(*waiting), 20)
+        assert {answer.status_code for answer in answers} == {200}
+        assert (await owners.alice.job(path, WAIT="1")).phase is P.ABORTED
+
+
 @pytest.mark.parametrize("body", [b"text=" + b"x" * 2000, b"a=&" * 700], ids=["long", "many"])
 async def test_requests_have_a_largest_size(tmp_path: Path, body: bytes) -> None:
     async with fake_with_owners(tmp_path, max_request="1KiB") as owners:

@@ -1,5 +1,6 @@
 """Who is let in: each way to know who asks, how often they may, and from which web site."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,19 @@ class TestLimitsAndSites:
         with pytest.raises(TooManyError):
             ask(gate, "/availability", peer="192.0.2.1")
         ask(gate, peer="192.0.2.2")
+
+    async def test_who_is_not_known_waits_by_address(self) -> None:
+        gate = await make_gate({"mode": "anonymous"}, max_waiting=1)
+
+        def wait(peer: str) -> Callable[[], None]:
+            return gate.take_place(ANYBODY, "/work/async/1", b"WAIT=5", Headers(), peer)
+
+        leave = wait("192.0.2.1")
+        with pytest.raises(TooManyError):
+            wait("192.0.2.1")
+        wait("192.0.2.2")
+        leave()
+        wait("192.0.2.1")
 
     async def test_metrics_are_for_operators(self) -> None:
         gate = await make_gate(PROXY)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsst.ts.ocps.service import rates
-from lsst.ts.ocps.service.rates import Buckets
+from lsst.ts.ocps.service.rates import Buckets, Places
 
 
 class Clock:
@@ -59,3 +59,17 @@ def test_no_more_is_ever_granted_than_burst_and_rate_allow(
         clock.time += pause
         granted += buckets.take("a") == 0
         assert granted <= burst + rate * (clock.time - start) + 1e-6
+
+
+def test_a_place_is_free_again_when_somebody_leaves() -> None:
+    places = Places()
+    assert [places.take("a", 2) for _ in range(3)] == [True, True, False]
+    assert places.take("b", 1)
+    places.leave("a")
+    assert [places.take("a", 2) for _ in range(2)] == [True, False]
+    assert all(places.take("a", None) for _ in range(5))
+    for _ in range(7):
+        places.leave("a")
+    places.leave("b")
+    # Nothing is kept of those who have gone.
+    assert places._taken == {}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from .access import Access
 from .addresses import is_address
 from .errors import AuthenticationError, AuthorizationError, RequestError, TooManyError
 from .owners import NOBODY, Caller
-from .rates import Buckets
+from .rates import Buckets, Places
 from .responses import error_response
 from .sections import LimitsSection
 
@@ -29,6 +30,9 @@ _PUBLIC_OF_PAYLOAD = re.compile("/[^/]+/(availability|capabilities)")
 
 _OPERATOR = frozenset({"/metrics"})
 """What tells of the jobs of everybody."""
+
+_PATIENCE = 5
+"""When those who have too many waiting requests are told to try again (s)."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEY = "ocps.caller"
@@ -66,6 +70,8 @@ class Gate:
         self._failures = Buckets(per_minute / 60, per_minute)
         rate = limits.requests_per_second
         self._requests = None if rate is None else Buckets(rate, limits.request_burst)
+        self._limits = limits
+        self._places = Places()
 
     def admit(self, method: str, path: str, headers: Headers, peer: str) -> Caller:
         """Let a request in.
@@ -94,11 +100,44 @@ class Gate:
         caller = NOBODY if is_public else self._identify(headers, peer)
         if path in _OPERATOR and not caller.sees_all:
             raise AuthorizationError(f"{path} is for operators")
-        if self._requests is not None:
-            key = f"owner {caller.owner_id}" if caller.owner_id else self._source(headers, peer)
-            if delay := self._requests.take(key):
-                raise TooManyError("too many requests", retry_after=delay)
+        if self._requests is not None and (delay := self._requests.take(self._key(caller, headers, peer))):
+            raise TooManyError("too many requests", retry_after=delay)
         return caller
+
+    def take_place(
+        self, caller: Caller, path: str, query: bytes, headers: Headers, peer: str
+    ) -> Callable[[], None]:
+        """Count a request that may wait.
+
+        Parameters
+        ----------
+        caller
+            Who makes it.
+        path, query, headers, peer
+            As for `admit`.
+
+        Returns
+        -------
+        Callable
+            To be called when it is answered.
+
+        Raises
+        ------
+        TooManyError
+            If its owner has as many of them as they may.
+        """
+        if not _may_wait(path, query):
+            return _nothing
+        limit = self._limits.of(caller.owner_id).max_waiting
+        key = self._key(caller, headers, peer)
+        if not self._places.take(key, limit):
+            text = f"{limit} of your requests wait for jobs, and no more are allowed"
+            raise TooManyError(f"{text}: wait for one to be answered", retry_after=_PATIENCE)
+        return partial(self._places.leave, key)
+
+    def _key(self, caller: Caller, headers: Headers, peer: str) -> str:
+        """Who is counted: an owner, or an address as long as nobody knows who asks."""
+        return f"owner {caller.owner_id}" if caller.owner_id else self._source(headers, peer)
 
     def _identify(self, headers: Headers, peer: str) -> Caller:
         if not self._access.has_credentials(headers):
@@ -149,6 +188,15 @@ class Gate:
             raise AuthorizationError("a page of another site may start nothing here")
 
 
+def _nothing() -> None:
+    pass
+
+
+def _may_wait(path: str, query: bytes) -> bool:
+    """Whether a request may be answered late; what a client has hidden in its query may be anything."""
+    return path.endswith("/sync") or (bool(query) and (b"WAIT" in query.upper() or b"%" in query))
+
+
 def _name_of(host: str) -> str:
     """The name or the address in the header ``Host``, without port and brackets."""
     if host.startswith("["):
@@ -176,13 +224,19 @@ class GateMiddleware:
         if scope["type"] == "http":
             client = scope.get("client")
             peer = client[0] if client else ""
+            gate, headers, path = self._find_gate(), Headers(scope=scope), scope["path"]
             try:
-                caller = self._find_gate().admit(scope["method"], scope["path"], Headers(scope=scope), peer)
+                scope[_KEY] = caller = gate.admit(scope["method"], path, headers, peer)
+                leave_place = gate.take_place(caller, path, scope["query_string"], headers, peer)
             except RequestError as error:
                 await tell_error(Request(scope), error)(scope, receive, _mark(send))
                 return
-            scope[_KEY] = caller
-        await self._app(scope, receive, _mark(send))
+            try:
+                await self._app(scope, receive, _mark(send))
+            finally:
+                leave_place()
+            return
+        await self._app(scope, receive, send)
 
 
 def _mark(send: Send) -> Send:

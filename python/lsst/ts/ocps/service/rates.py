@@ -1,10 +1,10 @@
-"""How often somebody may do something: token buckets."""
+"""How often somebody may do something (token buckets), and how much of it at a time."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-__all__ = ["Buckets"]
+__all__ = ["Buckets", "Places"]
 
 _MAX_KEYS = 10_000
 """So many buckets are kept; the one that was used longest ago makes room, as if it were full again."""
@@ -53,3 +53,24 @@ class Buckets:
     def _level(self, key: str) -> float:
         level, since = self._levels.get(key, (self._burst, 0.0))
         return min(self._burst, level + (self._clock() - since) * self._rate)
+
+
+class Places:
+    """So many things at a time for each key."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, int] = {}
+
+    def take(self, key: str, limit: int | None) -> bool:
+        """Take one of so many places, as long as there is one; None: there are as many as are wanted."""
+        taken = self._taken.get(key, 0)
+        if limit is not None and taken >= limit:
+            return False
+        self._taken[key] = taken + 1
+        return True
+
+    def leave(self, key: str) -> None:
+        """Give a place back that was taken."""
+        taken = self._taken.pop(key) - 1
+        if taken:
+            self._taken[key] = taken

@@ -115,6 +115,10 @@ class OwnerLimits(_Section):
     """Results kept (byte). Whoever has reached it creates and runs no further jobs until some are destroyed;
     what runs already is not stopped."""
 
+    max_waiting: int | None = Field(default=2000, ge=0)
+    """Requests of an owner that wait at a time, by ``WAIT`` or for the end of a synchronous request, at each
+    process of the service. Where there is no authentication each address has so many."""
+
 
 class LimitsSection(OwnerLimits):
     """How much each owner may have and do; where there is no authentication all share one owner."""
