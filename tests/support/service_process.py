@@ -144,6 +144,10 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 
 FAKE_PAYLOADS: dict[str, dict[str, Any]] = {
     "work": {"parameters": _object(text=_TEXT), "run": {"command": ["wait"], "executor": "fake"}},
+    "several": {
+        "parameters": _object(a=_TEXT, b=_TEXT, c=_TEXT),
+        "run": {"command": ["wait"], "executor": "fake"},
+    },
     "urgent": {
         "parameters": _object(),
         "run": {"command": ["wait"], "executor": "fake", "priority": 5},

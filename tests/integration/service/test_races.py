@@ -129,6 +129,18 @@ class TestRequests:
             (parameter,) = (await fake.calls.job(path)).parameters
             assert parameter.value == ("new" if is_set else "old")
 
+    async def test_of_parameters_set_by_several_at_once_none_is_lost(self, fake: FakeService) -> None:
+        for _ in range(_ROUNDS):
+            path = await fake.calls.create("several")
+            setting = [
+                fake.calls.post(f"{path}/parameters", a="1"),
+                fake.calls.http.put(f"{path}/parameters/b", content="2"),
+                fake.calls.post(f"{path}/parameters", c="3"),
+            ]
+            assert {answer.status_code for answer in await asyncio.gather(*setting)} == {303}
+            found = {parameter.name: parameter.value for parameter in (await fake.calls.job(path)).parameters}
+            assert found == {"a": "1", "b": "2", "c": "3"}
+
 
 class TestStores:
     """What several processes do to one job at the same time."""

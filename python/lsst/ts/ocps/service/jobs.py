@@ -312,18 +312,18 @@ class JobService:
             If the job is not PENDING.
         """
         definition = self.definition(payload)
-        stored = await self.get(payload, job_id)
-        if stored.phase is not ExecutionPhase.PENDING:
-            raise WrongPhaseError(f"parameters cannot be changed any more, the job is {stored.phase}")
-        if not pairs:
-            raise UsageError("no parameter is given")
         names = {name.upper() for name, _ in pairs}
-        kept = tuple(pair for pair in stored.pairs if pair[0].upper() not in names)
-        changed_pairs = await check_parameters(definition, (*kept, *pairs))
-        changed = await self._store.set_parameters(job_id, changed_pairs)
-        if changed is None:
-            raise WrongPhaseError("parameters cannot be changed any more, the job is not PENDING")
-        return changed
+        while True:
+            stored = await self.get(payload, job_id)
+            if stored.phase is not ExecutionPhase.PENDING:
+                raise WrongPhaseError(f"parameters cannot be changed any more, the job is {stored.phase}")
+            if not pairs:
+                raise UsageError("no parameter is given")
+            kept = tuple(pair for pair in stored.pairs if pair[0].upper() not in names)
+            changed_pairs = await check_parameters(definition, (*kept, *pairs))
+            if changed := await self._store.set_parameters(stored, changed_pairs):
+                return changed
+            # It has been run, or others of its parameters have been changed, since it was read.
 
     async def destroy(self, payload: str, job_id: str) -> None:
         """Stop a job and forget it with its results, an archived one too."""

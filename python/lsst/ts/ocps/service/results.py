@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import stat
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from lsst.ts.ocps.uws.progress import Progress
 
 from .conditional import Version
 from .errors import NotFoundError
+from .removal import make_removable
 from .schema import StoredResult
 
 __all__ = ["PROGRESS_FILE", "UPLOAD_FOLDER", "JobFolder", "last_line", "mime_type"]
@@ -101,29 +101,11 @@ class JobFolder:
                 with suppress(FileNotFoundError):
                     shutil.rmtree(self.path)
             except (RecursionError, OSError) as error:
-                # Folders in folders in folders… take calls and descriptors.
+                # Folders in folders in folders… take calls and descriptors, and some are locked.
                 is_deep = isinstance(error, RecursionError) or error.errno == errno.EMFILE
-                if not is_deep or not self._flatten():
+                is_locked = isinstance(error, PermissionError)
+                if not (is_deep or is_locked) or not make_removable(self.path, max_depth=_MAX_DEPTH):
                     raise
-
-    def _flatten(self) -> bool:
-        """Move folders that lie deep up to this one, until none does; whether there were any."""
-        was_deep = False
-        with self._opened_folder(()) as top:
-            while self._move_up(top):
-                was_deep = True
-        return was_deep
-
-    @staticmethod
-    def _move_up(top: int) -> bool:
-        moved = False
-        for root, folders, _, directory in os.fwalk(".", dir_fd=top):
-            if len(PurePosixPath(root).parts) >= _MAX_DEPTH:
-                for name in folders:
-                    os.rename(name, f".{uuid.uuid4()}", src_dir_fd=directory, dst_dir_fd=top)
-                    moved = True
-                folders.clear()
-        return moved
 
     def collect(self, wanted: Sequence[ResultSpec] = ()) -> tuple[StoredResult, ...]:
         """List the outputs, sorted by path, and then what the command said, if it said anything.

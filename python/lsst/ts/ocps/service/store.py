@@ -7,58 +7,44 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase, may_change
+from lsst.ts.ocps.uws.phases import ExecutionPhase, may_change
 
 from .database import Database
-from .listing import IS_ARCHIVED, IS_TOLD_OF, JobFilter, ListedJob, list_query, listed_from_row, seen_by
+from .listing import IS_ARCHIVED, JobFilter, ListedJob, list_query, listed_from_row, seen_by
 from .migrations import upgrade
 from .outcome import Outcome, outcome_columns
 from .owners import ANYBODY, Caller
 from .postgresql import PostgresqlDatabase
 from .schema import StoredJob, job_from_row, jobs, row_from_job
 from .sqlite import SqliteDatabase
+from .statements import (
+    ADD,
+    ARCHIVE,
+    CLAIM,
+    CLAIM_IF_FEW,
+    CLEAN,
+    COUNT,
+    FIND,
+    HIDDEN,
+    HIDE,
+    NOTHING_KEPT,
+    REMOVE,
+    SET_DESTRUCTION,
+    SET_DURATION,
+    UPDATE,
+    UPDATE_IN_PHASE,
+)
 from .usage import ANY, Room, Usage, usage_of
 from .watch import PhaseWatch
 
 __all__ = ["ALONE", "JobFilter", "ListedJob", "Outcome", "Store"]
-
-# Statements are built once; what an update sets comes with the values that it is executed with.
-_ADD = sa.insert(jobs)
-_FIND = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("which"))
-_UPDATE = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("which")).returning(jobs)
-_UPDATE_IN_PHASE = _UPDATE.where(jobs.c.phase == sa.bindparam("old"))
-_UPDATE_KEPT = _UPDATE.where(jobs.c.destroyed.is_(False))
-_ARCHIVE = _UPDATE_IN_PHASE.where(jobs.c.destroyed.is_(False))
-_CLAIM = _UPDATE_IN_PHASE.where(jobs.c.handed_over.is_(False))
-_others = jobs.alias("others")
-_TAKEN = (
-    sa.select(sa.func.count())
-    .select_from(_others)
-    .where(_others.c.payload == jobs.c.payload, _others.c.handed_over.is_(True))
-    .correlate(jobs)
-    .scalar_subquery()
-)
-_CLAIM_IF_FEW = _CLAIM.where(sa.bindparam("most", type_=sa.Integer) > _TAKEN)
-_FINAL = [phase.value for phase in FINAL]
-_SET_DURATION = _UPDATE.where(jobs.c.phase.not_in(_FINAL), jobs.c.handed_over.is_(False))
-_SET_DESTRUCTION = _UPDATE_KEPT.where(~IS_ARCHIVED)
-_HIDE = _UPDATE.where(jobs.c.phase.in_(_FINAL), jobs.c.destroyed.is_(False) | IS_TOLD_OF)
-_HIDDEN: dict[str, Any] = {"destroyed": True, "destruction": None}
-_NOTHING_KEPT: dict[str, Any] = {"stored_bytes": 0, "upload_bytes": 0}
-_CLEAN = _UPDATE.where(IS_TOLD_OF)
-_COUNT = (
-    sa.select(jobs.c.payload, jobs.c.phase, sa.func.count().label("number"))
-    .where(jobs.c.destroyed.is_(False) | IS_TOLD_OF)
-    .group_by(jobs.c.payload, jobs.c.phase)
-)
-_REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
 
 ALONE = "alone"
 """The name of a process that has the database for itself."""
 
 
 class Store:
-    """The jobs. All writes are single statements, so that each happens whole or not at all.
+    """The jobs. A write is one statement, or a transaction of its own: it happens whole or not at all.
 
     Parameters
     ----------
@@ -147,7 +133,7 @@ class Store:
         old: ExecutionPhase,
         new: ExecutionPhase,
         *,
-        statement: sa.Executable = _UPDATE_IN_PHASE,
+        statement: sa.Executable = UPDATE_IN_PHASE,
         alone: str = "",
         **values: Any,
     ) -> StoredJob | None:
@@ -166,7 +152,7 @@ class Store:
 
     async def queue(self, job_id: str, old: ExecutionPhase, room: Room = ANY) -> StoredJob | None:
         """Commit a job to execution; None if it is not in phase ``old``, or there is no room for it."""
-        statement = _UPDATE_IN_PHASE.where(*room.conditions) if room.is_limited else _UPDATE_IN_PHASE
+        statement = UPDATE_IN_PHASE.where(*room.conditions) if room.is_limited else UPDATE_IN_PHASE
         return await self._change_phase(
             job_id, old, ExecutionPhase.QUEUED, statement=statement, alone=room.alone
         )
@@ -198,13 +184,13 @@ class Store:
         hide
             Whether it is destroyed at the same time, as `mark_destroyed` does: nobody sees it ABORTED.
         """
-        values = _HIDDEN if hide else {}
+        values = HIDDEN if hide else {}
         return await self._change_phase(job_id, old, ExecutionPhase.ABORTED, end_time=end_time, **values)
 
     async def archive(self, job_id: str, old: ExecutionPhase, *, until: datetime) -> StoredJob | None:
         """Keep only the record of a job, until some time; None if it is not in phase ``old``, or hidden."""
-        values: dict[str, Any] = {"destroyed": True, "destruction": until, **_NOTHING_KEPT}
-        return await self._change_phase(job_id, old, ExecutionPhase.ARCHIVED, statement=_ARCHIVE, **values)
+        values: dict[str, Any] = {"destroyed": True, "destruction": until, **NOTHING_KEPT}
+        return await self._change_phase(job_id, old, ExecutionPhase.ARCHIVED, statement=ARCHIVE, **values)
 
     # Other changes
 
@@ -213,7 +199,7 @@ class Store:
         row = row_from_job(stored)
         if room.is_limited:
             values = [sa.literal(value, jobs.c[name].type) for name, value in row.items()]
-            statement = _ADD.from_select(list(row), sa.select(*values).where(*room.conditions))
+            statement = ADD.from_select(list(row), sa.select(*values).where(*room.conditions))
             added = await self._database.write(
                 lambda connection: connection.execute(statement.returning(jobs.c.job_id)).first(),
                 alone=room.alone,
@@ -221,7 +207,7 @@ class Store:
             if added is None:
                 return False
         else:
-            await self._database.write(lambda connection: connection.execute(_ADD, row))
+            await self._database.write(lambda connection: connection.execute(ADD, row))
         self._note_phase(stored)
         return True
 
@@ -238,17 +224,17 @@ class Store:
         queued = ExecutionPhase.QUEUED.value
         values: dict[str, Any] = {"old": queued, "handed_over": True, "instance": self._instance}
         if max_active is None:
-            return await self._update(_CLAIM, job_id, **values)
+            return await self._update(CLAIM, job_id, **values)
         # Alone: of two who count at the same time, neither sees what the other is about to take.
-        return await self._update(_CLAIM_IF_FEW, job_id, alone="claim", most=max_active, **values)
+        return await self._update(CLAIM_IF_FEW, job_id, alone="claim", most=max_active, **values)
 
     async def set_upload_bytes(self, job_id: str, size: int) -> StoredJob | None:
         """Note how large the uploads of a job are (byte); the job as it is then."""
-        return await self._update(_UPDATE, job_id, upload_bytes=size)
+        return await self._update(UPDATE, job_id, upload_bytes=size)
 
     async def set_native_id(self, job_id: str, native_id: str) -> None:
         """Keep what the executor calls the job."""
-        await self._update(_UPDATE, job_id, native_id=native_id)
+        await self._update(UPDATE, job_id, native_id=native_id)
 
     async def record_end(self, job_id: str, outcome: Outcome) -> StoredJob | None:
         """Note the end of the command of a job whose phase has been settled before."""
@@ -256,41 +242,51 @@ class Store:
         # When and why it ended was said when the phase was settled.
         for name in ("end_time", "error_message", "error_is_transient", "error_has_detail"):
             del columns[name]
-        return await self._update(_UPDATE, job_id, handed_over=False, **columns)
+        return await self._update(UPDATE, job_id, handed_over=False, **columns)
 
-    async def set_parameters(self, job_id: str, pairs: Iterable[tuple[str, str]]) -> StoredJob | None:
-        """Replace the parameters of a job; None if it is not PENDING."""
-        parameters = [list(pair) for pair in pairs]
-        return await self._update(
-            _UPDATE_IN_PHASE, job_id, old=ExecutionPhase.PENDING.value, parameters=parameters
-        )
+    async def set_parameters(self, seen: StoredJob, pairs: Iterable[tuple[str, str]]) -> StoredJob | None:
+        """Replace the parameters of a job; None if it is not PENDING, or has others than ``seen`` has."""
+        values: dict[str, Any] = {
+            "which": seen.job_id,
+            "old": ExecutionPhase.PENDING.value,
+            "parameters": [list(pair) for pair in pairs],
+        }
+
+        def change(connection: sa.Connection) -> StoredJob | None:
+            current = _read_job(connection.execute(FIND, {"which": seen.job_id}))
+            if current is None or current.job.parameters != seen.job.parameters:
+                return None
+            return _read_job(connection.execute(UPDATE_IN_PHASE, values))
+
+        # Alone: of two who change different ones at the same time, one would lose what it was told is set.
+        return await self._database.write(change, alone=f"parameters of {seen.job_id}")
 
     async def set_execution_duration(self, job_id: str, seconds: int) -> StoredJob | None:
         """Set the limit of the execution time; None if the command was handed over or the job has ended."""
-        return await self._update(_SET_DURATION, job_id, execution_duration=seconds)
+        return await self._update(SET_DURATION, job_id, execution_duration=seconds)
 
     async def set_destruction(self, job_id: str, time: datetime) -> StoredJob | None:
         """Set the time of destruction; None if there is no such job, or no more than its record."""
-        return await self._update(_SET_DESTRUCTION, job_id, destruction=time)
+        return await self._update(SET_DESTRUCTION, job_id, destruction=time)
 
     async def mark_destroyed(self, job_id: str) -> StoredJob | None:
         """Hide a job for good; None if it is not in a final phase, or is not there.
 
         It has no time of destruction any more: that tells it from an archived one, which is still shown.
         """
-        hidden = await self._update(_HIDE, job_id, **_HIDDEN)
+        hidden = await self._update(HIDE, job_id, **HIDDEN)
         if hidden is not None:
             self._watch.publish(job_id, None)
         return hidden
 
     async def remove(self, job_id: str) -> None:
         """Forget a job altogether."""
-        await self._database.write(lambda connection: connection.execute(_REMOVE, {"which": job_id}))
+        await self._database.write(lambda connection: connection.execute(REMOVE, {"which": job_id}))
 
     async def note_cleaned(self, job_id: str) -> StoredJob | None:
         """Note that folder and command of an archived job are gone; None if it is none, or hidden since."""
         # Its command, if it still ran when its time came, has told the size of its results since.
-        return await self._update(_CLEAN, job_id, destroyed=False, **_NOTHING_KEPT)
+        return await self._update(CLEAN, job_id, destroyed=False, **NOTHING_KEPT)
 
     # Reading
 
@@ -305,7 +301,7 @@ class Store:
             # No database has such a key; PostgreSQL would not even look for it.
             return None
         return await self._database.read(
-            lambda connection: _read_job(connection.execute(_FIND, {"which": job_id}))
+            lambda connection: _read_job(connection.execute(FIND, {"which": job_id}))
         )
 
     async def usage(self, owner_id: str | None) -> Usage:
@@ -334,7 +330,7 @@ class Store:
     async def count(self) -> Mapping[tuple[str, str], int]:
         """How many jobs there are of each payload in each phase, without those that nobody is told of."""
         return await self._database.read(
-            lambda connection: {(row.payload, row.phase): row.number for row in connection.execute(_COUNT)}
+            lambda connection: {(row.payload, row.phase): row.number for row in connection.execute(COUNT)}
         )
 
     async def list_queued(self) -> Sequence[StoredJob]:

@@ -1,0 +1,58 @@
+"""The statements that read and change jobs, built once; values come when they are executed."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from lsst.ts.ocps.uws.phases import FINAL
+
+from .listing import IS_ARCHIVED, IS_TOLD_OF
+from .schema import jobs
+
+__all__ = [
+    "ADD",
+    "ARCHIVE",
+    "CLAIM",
+    "CLAIM_IF_FEW",
+    "CLEAN",
+    "COUNT",
+    "FIND",
+    "HIDDEN",
+    "HIDE",
+    "NOTHING_KEPT",
+    "REMOVE",
+    "SET_DESTRUCTION",
+    "SET_DURATION",
+    "UPDATE",
+    "UPDATE_IN_PHASE",
+]
+
+ADD = sa.insert(jobs)
+FIND = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("which"))
+UPDATE = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("which")).returning(jobs)
+UPDATE_IN_PHASE = UPDATE.where(jobs.c.phase == sa.bindparam("old"))
+_UPDATE_KEPT = UPDATE.where(jobs.c.destroyed.is_(False))
+ARCHIVE = UPDATE_IN_PHASE.where(jobs.c.destroyed.is_(False))
+CLAIM = UPDATE_IN_PHASE.where(jobs.c.handed_over.is_(False))
+_others = jobs.alias("others")
+_TAKEN = (
+    sa.select(sa.func.count())
+    .select_from(_others)
+    .where(_others.c.payload == jobs.c.payload, _others.c.handed_over.is_(True))
+    .correlate(jobs)
+    .scalar_subquery()
+)
+CLAIM_IF_FEW = CLAIM.where(sa.bindparam("most", type_=sa.Integer) > _TAKEN)
+_FINAL = [phase.value for phase in FINAL]
+SET_DURATION = UPDATE.where(jobs.c.phase.not_in(_FINAL), jobs.c.handed_over.is_(False))
+SET_DESTRUCTION = _UPDATE_KEPT.where(~IS_ARCHIVED)
+HIDE = UPDATE.where(jobs.c.phase.in_(_FINAL), jobs.c.destroyed.is_(False) | IS_TOLD_OF)
+HIDDEN: dict[str, Any] = {"destroyed": True, "destruction": None}
+NOTHING_KEPT: dict[str, Any] = {"stored_bytes": 0, "upload_bytes": 0}
+CLEAN = UPDATE.where(IS_TOLD_OF)
+COUNT = (
+    sa.select(jobs.c.payload, jobs.c.phase, sa.func.count().label("number"))
+    .where(jobs.c.destroyed.is_(False) | IS_TOLD_OF)
+    .group_by(jobs.c.payload, jobs.c.phase)
+)
+REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
