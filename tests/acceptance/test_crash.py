@@ -144,6 +144,7 @@ async def test_sigkill_of_the_csc_in_a_deposit_leaves_one_whole_set_in_s3_and_on
         assert (await final_ack_of(remote, first)).ack == SalRetCode.CMD_COMPLETE
         document = await crash_bench.check_run(first)
         check_deposit(await read_objects(bucket, prefix), document)
+        assert not crash_bench.temporary_files("ocps-deposit-"), "the killed process has left something"
 
 
 @pytest.mark.parametrize("victims", [("service",), ("csc", "service")], ids=["service", "both"])

@@ -122,6 +122,10 @@ class CrashBench:
             if data.private_origin == process.pid and data.summaryState == State.ENABLED:
                 return
 
+    def temporary_files(self, prefix: str) -> list[Path]:
+        """The temporary files of all processes of the stack whose names begin so."""
+        return list(self.stack.folder.glob(f"{prefix}*"))
+
     def set_variables(self, variables: Mapping[str, str]) -> None:
         """Give the next CSC some more environment variables; one that runs is ended."""
         self._variables = variables

@@ -31,6 +31,7 @@ from lsst.ts.ocps.csc.outlet import Outlet
 from lsst.ts.ocps.csc.patience import Patience
 from lsst.ts.ocps.csc.records import CommandKey, FinalAck, Run, RunRecord
 from lsst.ts.ocps.csc.reporter import Reporter
+from lsst.ts.ocps.csc.scratch import Scratch
 from lsst.ts.ocps.csc.tracker import Tracker
 from lsst.ts.ocps.salobj import SalRetCode
 
@@ -268,7 +269,7 @@ class CoreLife:
         self.tracker = Tracker(
             ledger=self.ledger,
             reporter=self.reporter,
-            depositor=Depositor(self._outlet),
+            depositor=Depositor(self._outlet, Scratch(self.ledger.path)),
             pool=BackendPool(world.open_backend),
             on_death=self._note_death,
             on_ledger_error=self._note_ledger_error,

@@ -162,6 +162,11 @@ class ProcessStack:
         return process.wait(timeout=20)
 
     @property
+    def folder(self) -> Path:
+        """Where everything of it is, temporary files too."""
+        return self._layout.folder
+
+    @property
     def ledger(self) -> Path:
         """The file of the CSC's ledger."""
         return self._layout.csc_state / f"ocps-{parts.CSC_INDEX}.sqlite3"

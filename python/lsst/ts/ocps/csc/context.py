@@ -18,6 +18,7 @@ from .missed import MissedCommands
 from .outlet import Outlet
 from .patience import Patience
 from .reporter import Reporter
+from .scratch import Scratch
 from .tracker import Tracker
 
 __all__ = ["CscContext"]
@@ -89,13 +90,15 @@ class CscContext:
             If the ledger cannot be used.
         """
         ledger = await Ledger.open(state_dir, index)
+        scratch = Scratch(ledger.path)
+        await scratch.clean()
         pool = BackendPool(opener)
         reporter = Reporter(outlet, ledger, on_ledger_error=on_ledger_error, on_death=on_death)
         patience = patience or Patience()
         tracker = Tracker(
             ledger=ledger,
             reporter=reporter,
-            depositor=Depositor(outlet),
+            depositor=Depositor(outlet, scratch),
             pool=pool,
             on_death=on_death,
             on_ledger_error=on_ledger_error,

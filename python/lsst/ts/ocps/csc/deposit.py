@@ -39,6 +39,7 @@ from .errors import DepositError
 from .logs import get_logger
 from .outlet import PROGRAMMING_ERRORS, Outlet
 from .records import RunRecord
+from .scratch import Scratch
 
 __all__ = ["Depositor"]
 
@@ -62,10 +63,13 @@ class Depositor:
     ----------
     outlet
         Where files in the large file annex are announced.
+    scratch
+        Where files are on their way to S3.
     """
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, scratch: Scratch) -> None:
         self._outlet = outlet
+        self._scratch = scratch
         self._places: defaultdict[tuple[str, str], Place] = defaultdict(Place)
 
     async def deposit(self, record: RunRecord, open_backend: Open) -> Deposit | None:
@@ -87,7 +91,7 @@ class Depositor:
         if plan is None:
             return None
         place = self._places[plan.scheme, plan.root]
-        attempt = _Attempt(record, plan, self._outlet, open_backend)
+        attempt = _Attempt(record, plan, self._outlet, self._scratch, open_backend)
         deadline = Deadline("deposit", plan.timeout)
         try:
             async with deadline.enforce(), place.turn(plan.timeout):
@@ -114,10 +118,13 @@ class Depositor:
 class _Attempt:
     """One run being deposited."""
 
-    def __init__(self, record: RunRecord, plan: DepositPlan, outlet: Outlet, open_backend: Open) -> None:
+    def __init__(
+        self, record: RunRecord, plan: DepositPlan, outlet: Outlet, scratch: Scratch, open_backend: Open
+    ) -> None:
         self._record = record
         self._plan = plan
         self._outlet = outlet
+        self._scratch = scratch
         self._open_backend = open_backend
         self._store: Store | None = None
         self._made: Deposit | None = None
@@ -173,9 +180,9 @@ class _Attempt:
     def _make_store(self) -> Store:
         match self._plan.scheme:
             case "s3":
-                return PrefixStore(self._plan)
+                return PrefixStore(self._plan, self._scratch)
             case "lfa":
-                return AnnexStore(self._plan, self._make_key)
+                return AnnexStore(self._plan, self._scratch, self._make_key)
             case _:
                 return DirectoryStore(self._plan)
 

@@ -4,7 +4,6 @@ S3 has no rename. The manifest is stored last, and a set counts only with its ma
 """
 
 import shutil
-import tempfile
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -18,6 +17,7 @@ from lsst.ts.ocps.salobj import AsyncS3Bucket
 from .deposit_plan import MANIFEST, DepositedFile, DepositPlan, Wanted
 from .deposit_store import Store, map_os_error
 from .errors import DepositError
+from .scratch import Scratch
 
 if TYPE_CHECKING:
     from lsst.resources import ResourcePath
@@ -36,14 +36,15 @@ _PASSING_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 class _ObjectStore(Store):
     """What both have in common: one file at a time passes through a folder for temporary files."""
 
-    def __init__(self) -> None:
+    def __init__(self, scratch: Scratch) -> None:
+        self._folders = scratch
         self._scratch: Path | None = None
 
     @override
     async def begin(self) -> bytes | None:
         manifest = await self._read_manifest()
         if manifest is None and self._scratch is None:
-            self._scratch = Path(await self._do(lambda: tempfile.mkdtemp(prefix="ocps-deposit-")))
+            self._scratch = await self._do(self._folders.make)
         return manifest
 
     @override
@@ -102,10 +103,12 @@ class PrefixStore(_ObjectStore):
     ----------
     plan
         Bucket and prefix.
+    scratch
+        Where files are on their way.
     """
 
-    def __init__(self, plan: DepositPlan) -> None:
-        super().__init__()
+    def __init__(self, plan: DepositPlan, scratch: Scratch) -> None:
+        super().__init__(scratch)
         self.location = f"s3://{plan.root}/{plan.folder}/"
 
     @override
@@ -138,12 +141,14 @@ class AnnexStore(_ObjectStore):
     ----------
     plan
         Which instance of the annex.
+    scratch
+        Where files are on their way.
     make_key
         Makes the key of a file from the end of its name and the suffix.
     """
 
-    def __init__(self, plan: DepositPlan, make_key: Callable[[str, str], str]) -> None:
-        super().__init__()
+    def __init__(self, plan: DepositPlan, scratch: Scratch, make_key: Callable[[str, str], str]) -> None:
+        super().__init__(scratch)
         self._run = plan.folder
         self._make_key = make_key
         self._bucket_name = AsyncS3Bucket.make_bucket_name(plan.root)
