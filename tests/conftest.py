@@ -8,7 +8,12 @@ settings.register_profile("ocps", deadline=None)
 settings.load_profile("ocps")
 
 # The contracts that the package ships are tests, though their names do not say so.
-pytest.register_assert_rewrite("lsst.ts.ocps.executors.contract", "lsst.ts.ocps.executors.contract_lives")
+pytest.register_assert_rewrite(
+    "lsst.ts.ocps.executors.contract",
+    "lsst.ts.ocps.executors.contract_ends",
+    "lsst.ts.ocps.executors.contract_lives",
+    "lsst.ts.ocps.executors.contract_submissions",
+)
 
 pytest_plugins = [
     "support.apicurio",

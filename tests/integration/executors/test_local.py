@@ -5,56 +5,25 @@ import errno
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from typing_extensions import override
 
 from lsst.ts.ocps.executors import local
 from lsst.ts.ocps.executors.base import (
     Execution,
     ExecutionStatus,
-    Executor,
-    ExecutorError,
     ExecutorState,
-    Listener,
 )
-from lsst.ts.ocps.executors.bench import ExecutorBench, News
+from lsst.ts.ocps.executors.bench import News
 from lsst.ts.ocps.executors.contract import ExecutorContract
 from lsst.ts.ocps.executors.launcher import ENDED, STARTED, process_state
-from lsst.ts.ocps.executors.local import LocalExecutor
 from lsst.ts.ocps.executors.traces import read_start
+from support.local_bench import LocalBench
 from support.processes import end_commands, until
-
-
-class LocalBench(ExecutorBench):
-    grace = 0.3
-
-    @override
-    def create(self, listener: Listener) -> Executor:
-        return LocalExecutor(listener, grace=self.grace)
-
-    @override
-    @contextmanager
-    def refusing(self, *, transient: bool) -> Iterator[None]:
-        def refuse(*_arguments: object, **_options: object) -> int:
-            raise OSError(errno.EAGAIN if transient else errno.EACCES, "no more processes")
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "posix_spawn", refuse)
-            yield
-
-    def shell(self, script: str, *, time_limit: float | None = None) -> Execution:
-        return self.execution(("sh", "-c", script), time_limit=time_limit)
-
-    def output(self, name: str, *, key: str = "1a") -> str:
-        return (self.directory / key / name).read_text()
 
 
 @pytest.fixture
@@ -128,28 +97,6 @@ class TestLocalExecutor(ExecutorContract):
             await executor.cancel("1a")
             end = await news.end_of("1a")
         assert (end.state, end.exit_code) == (ExecutorState.CANCELLED, -signal.SIGKILL)
-
-    async def test_cancel_ends_the_whole_process_group(self, bench: LocalBench) -> None:
-        news = News()
-        async with bench.life(news) as executor:
-            await executor.submit(bench.shell("sleep 60 & echo $! > child; wait"))
-            child = await pid_written(bench.directory / "1a" / "child")
-            await executor.cancel("1a")
-            await news.end_of("1a")
-        assert not is_running(child)
-
-    @pytest.mark.parametrize("limit", [{"time_limit": 1.0}, {"disk": 1000}], ids=["time", "disk"])
-    async def test_a_limit_ends_the_whole_process_group_by_force_if_need_be(
-        self, bench: LocalBench, limit: dict[str, Any]
-    ) -> None:
-        script = "trap '' TERM; head -c 100000 /dev/zero > large; sleep 60 & echo $! > child; wait; sleep 60"
-        news = bench.news()
-        async with bench.life(news) as executor:
-            await executor.submit(bench.execution(("sh", "-c", script), **limit))
-            child = await pid_written(bench.directory / "1a" / "child")
-            end = await news.end_of("1a")
-        assert end.exit_code == -signal.SIGKILL
-        assert not is_running(child)
 
     async def test_memory_that_processes_share_is_counted_once(self, bench: LocalBench) -> None:
         program = """
@@ -337,61 +284,3 @@ time.sleep(1.5)
             attached = await executor.attach(execution, "")
         started.write_text(whole)
         assert attached.state is ExecutorState.UNKNOWN
-
-    async def test_a_directory_of_an_earlier_run_is_refused_and_left_as_it_is(
-        self, bench: LocalBench
-    ) -> None:
-        news = News()
-        async with bench.life(news) as executor:
-            await executor.submit(bench.shell("echo first"))
-            await news.end_of("1a")
-        async with bench.life(news) as executor:
-            with pytest.raises(ExecutorError, match="before"):
-                await executor.submit(bench.shell("echo second"))
-        assert bench.output("stdout.txt") == "first\n"
-
-    async def test_a_second_launcher_in_the_same_directory_runs_nothing(self, bench: LocalBench) -> None:
-        news = News()
-        async with bench.life(news) as executor:
-            await executor.submit(bench.shell("echo first"))
-            await news.end_of("1a")
-        script = Path(sys.modules[LocalExecutor.__module__].__file__ or "").with_name("launcher.py")
-        arguments = ("1a", str(bench.directory / "1a"), "0", "1", "0", "0", "0", "touch", "twice")
-        second = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-I", "-S", str(script), *arguments],
-            capture_output=True,
-            check=False,
-        )
-        assert second.returncode != 0
-        assert b"FileExistsError" in second.stderr
-        assert not (bench.directory / "1a" / "twice").exists()
-
-    @pytest.mark.parametrize("argument", ["nul\0byte", "x" * 200_000])
-    async def test_an_argument_that_no_process_can_have_is_refused_without_a_start(
-        self, bench: LocalBench, argument: str
-    ) -> None:
-        async with bench.life(News()) as executor:
-            with pytest.raises(ExecutorError) as raised:
-                await executor.submit(bench.execution(("printf", argument)))
-        assert not raised.value.transient
-        assert not (bench.directory / "1a" / STARTED).exists()
-
-    async def test_a_missing_directory_is_refused_by_name(self, bench: LocalBench) -> None:
-        missing = bench.directory / "gone"
-        async with bench.life(News()) as executor:
-            with pytest.raises(ExecutorError, match="gone"):
-                await executor.submit(Execution("1a", bench.exiting(0), missing, {}))
-
-    async def test_no_descriptor_and_no_child_is_left_behind(self, bench: LocalBench) -> None:
-        this = psutil.Process()
-        news = News()
-        async with bench.life(news) as executor:
-            await executor.submit(bench.execution(bench.exiting(0), key="first"))
-            await news.end_of("first")
-            descriptors, children = this.num_fds(), len(this.children())
-            for number in range(10):
-                await executor.submit(bench.execution(bench.exiting(0), key=f"{number}"))
-                await news.end_of(f"{number}")
-            assert this.num_fds() <= descriptors
-            assert len(this.children()) <= children

@@ -1,9 +1,12 @@
 """Jobs over real HTTP with real commands: what they are given, what becomes of their outputs and words."""
 
 import asyncio
+import errno
 import hashlib
 import json
+import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -11,6 +14,7 @@ import pytest
 
 from lsst.ts.ocps.uws.codec import parse_progress
 from lsst.ts.ocps.uws.phases import ExecutionPhase
+from support.local_bench import failing_once
 from support.processes import until
 from support.service_calls import Calls
 
@@ -276,6 +280,45 @@ class TestAbort:
         assert (await calls.http.delete(path)).status_code == 303
         assert (await calls.http.get(path)).status_code == 404
         await until(lambda: not directory.exists(), "the folder is gone")
+
+    async def test_destruction_by_time_ends_every_process_and_removes_everything(self, calls: Calls) -> None:
+        # One child in the group of the command, one that leaves it; none minds being asked to end.
+        script = """
+            trap '' TERM; cd "$JOB_OUTPUT_DIR"
+            sleep 60 & echo $! >> pids
+            timeout 60 sh -c 'sleep 60 & echo $! >> pids; mv pids children; wait' &
+            wait; sleep 60
+        """
+        path = await shell(calls, script)
+        directory = await TestResults.directory_of(calls, path)
+        children = directory / "out" / "children"
+        await until(children.exists, "the children run")
+        processes = [psutil.Process(int(pid)) for pid in children.read_text().split()]
+        assert len(processes) == 2
+        soon = datetime.now(UTC) + timedelta(seconds=1)
+        answer = await calls.post(f"{path}/destruction", DESTRUCTION=soon.isoformat())
+        assert answer.status_code == 303
+        await until(lambda: not directory.exists(), "the folder is gone")
+        assert (await calls.job(path)).phase is P.ARCHIVED
+        assert [process for process in processes if is_running(process)] == []
+
+
+def is_running(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+class TestStart:
+    async def test_a_start_that_fails_late_is_made_again_and_the_command_runs_once(
+        self, calls: Calls
+    ) -> None:
+        with failing_once(os, "pidfd_open", errno.EMFILE):
+            path = await shell(calls, 'echo begun >> "$JOB_OUTPUT_DIR/begun"')
+            job = await calls.end(path)
+        assert (job.phase, job.error) == (P.COMPLETED, None)
+        assert (await calls.http.get(f"{path}/results/begun")).text == "begun\n"
 
 
 async def test_fifty_jobs_at_once_all_complete(calls: Calls) -> None:

@@ -1,19 +1,22 @@
 """The shipped fake passes the contract of executors."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from typing_extensions import override
 
-from lsst.ts.ocps.executors.base import Executor, ExecutorError, ExecutorState, Listener
+from lsst.ts.ocps.executors.base import Execution, Executor, ExecutorError, ExecutorState, Listener
 from lsst.ts.ocps.executors.bench import ExecutorBench, News
 from lsst.ts.ocps.executors.contract import ExecutorContract
 from lsst.ts.ocps.executors.testing import FakeCluster, FakeExecutor
 
 
 class FakeBench(ExecutorBench):
+    brief = 0.1
+
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.cluster = FakeCluster()
@@ -27,6 +30,53 @@ class FakeBench(ExecutorBench):
     def refusing(self, *, transient: bool) -> Iterator[None]:
         self.cluster.refuse_next(ExecutorError("no room", transient=transient))
         yield
+
+    @override
+    @contextmanager
+    def failing_late(self) -> Iterator[None]:
+        self.cluster.loses_answers = 1
+        yield
+        assert self.cluster.loses_answers == 0
+
+    @override
+    @contextmanager
+    def losing_sight(self) -> Iterator[None]:
+        self.cluster.is_foggy = True
+        yield
+        self.cluster.is_foggy = False
+
+    @override
+    async def delay(self, execution: Execution) -> Callable[[], Awaitable[None]]:
+        attempt = self.cluster.attempt_of(execution.key)
+
+        async def go_on() -> None:
+            # Nobody hears the answer.
+            with suppress(ExecutorError):
+                self.cluster.accept(execution, attempt)
+            await asyncio.sleep(0)
+
+        return go_on
+
+    @override
+    def noting(self, seconds: float = 0) -> tuple[str, ...]:
+        return ("note", str(seconds))
+
+    @override
+    def tidying(self) -> tuple[str, ...]:
+        return ("tidy",)
+
+    @override
+    def with_children(self, then: str) -> tuple[str, ...]:
+        return {"wait": ("resist",), "exit": ("exit", "4"), "disk": ("take", "disk", "3000000")}[then]
+
+    @override
+    def is_ready(self, key: str = "1a") -> bool:
+        return self.cluster.status(key).state is not ExecutorState.WAITING
+
+    @override
+    def is_gone(self, key: str = "1a") -> bool:
+        # It has no processes but the one.
+        return self.cluster.status(key).state.is_final
 
     @override
     def exiting(self, code: int) -> tuple[str, ...]:

@@ -127,9 +127,12 @@ class Executor(ABC):
     """Something that runs commands.
 
     Contract: `submit` returning means that all later news comes to the listener; `submit` raising means
-    that nothing was started. `cancel` is only a request. `attach` finds an execution of an earlier life of
+    that nothing was started and nothing will be, however far it had come. `cancel` is only a request, but one
+    that holds for a submission under way, too. The end of an execution is the end of all its processes:
+    those that the command has started, and those of them that have left its process group. They are asked to
+    end first (SIGTERM), and killed after a time of grace. `attach` finds an execution of an earlier life of
     this process again, and one that the listener was told is UNKNOWN; for one that is followed it changes
-    nothing.
+    nothing. `withdraw` settles what became of a submission in which an earlier life has died.
     """
 
     kind: ClassVar[str]
@@ -161,6 +164,14 @@ class Executor(ABC):
             If nothing was started.
         """
 
+    def preliminary_id(self) -> str:
+        """What is to be kept as the native_id from before `submit` until that returns.
+
+        After a crash between, `attach` and `withdraw` are given it. It may tell them, say, in which life of
+        the machine the submission was to happen. Here: nothing.
+        """
+        return ""
+
     @abstractmethod
     async def attach(self, execution: Execution, native_id: str) -> ExecutionStatus:
         """Follow again what an earlier process submitted.
@@ -170,6 +181,26 @@ class Executor(ABC):
         ExecutionStatus
             What is known now. If it is not final, news follows through the listener. An execution of which
             no trace is found is UNKNOWN.
+        """
+
+    @abstractmethod
+    async def withdraw(self, execution: Execution, native_id: str) -> bool:
+        """Make sure that what an earlier life has perhaps submitted never runs, if it has not begun.
+
+        Of a command that begins at the same time and this call, one wins, for good: a submission on its way
+        starts nothing after this. `submit` takes the same key again then.
+
+        Parameters
+        ----------
+        execution
+            Key and directory of the execution.
+        native_id
+            What was kept of it: the `preliminary_id`.
+
+        Returns
+        -------
+        bool
+            Whether it is certain that nothing was started and nothing will be. If not, nothing was changed.
         """
 
     @abstractmethod

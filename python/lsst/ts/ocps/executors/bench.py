@@ -1,8 +1,9 @@
 """What the contract suite of executors works with: a listener that remembers, and commands to run."""
 
 import asyncio
+import fcntl
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,9 @@ class ExecutorBench(ABC):
     timeout = 30.0
     """How long news is waited for (s); more, where a queue is to be passed."""
 
+    brief = 2.0
+    """A time limit that leaves a command the time to get ready (s)."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
@@ -80,6 +84,21 @@ class ExecutorBench(ABC):
     def refusing(self, *, transient: bool) -> AbstractContextManager[None]:
         """A time in which whatever runs the commands takes none, for a reason that may pass or will not."""
 
+    @abstractmethod
+    def failing_late(self) -> AbstractContextManager[None]:
+        """A time in which one submission fails at the last moment: the command is handed over already."""
+
+    @abstractmethod
+    def losing_sight(self) -> AbstractContextManager[None]:
+        """A time in which executors lose sight of every execution at its end at the latest."""
+
+    @abstractmethod
+    async def delay(self, execution: Execution) -> Callable[[], Awaitable[None]]:
+        """Begin a submission as a life that dies over it would, and stop it on its way.
+
+        What is returned lets it go on, and returns when that has had its effect, if it has any.
+        """
+
     def exiting(self, code: int) -> tuple[str, ...]:
         """A command that ends at once."""
         return ("sh", "-c", f"exit {code}")
@@ -87,6 +106,36 @@ class ExecutorBench(ABC):
     def lasting(self, seconds: float) -> tuple[str, ...]:
         """A command that takes some time, and ends well."""
         return ("sleep", str(seconds))
+
+    def noting(self, seconds: float = 0) -> tuple[str, ...]:
+        """A command that notes its begin (see `times_begun`), takes some time, and ends well."""
+        return ("sh", "-c", f"echo begun >> begun; sleep {seconds}")
+
+    def tidying(self) -> tuple[str, ...]:
+        """A command that takes long, gets ready, and tidies up when it is asked to end."""
+        return (
+            "sh",
+            "-c",
+            "trap 'echo > tidied; exit 5' TERM; echo > ready; while :; do sleep 0.02; done",
+        )
+
+    def with_children(self, then: str) -> tuple[str, ...]:
+        """A command whose children take long and do not mind being asked to end.
+
+        Parameters
+        ----------
+        then
+            What it does when they are ready: ``wait`` for them, ``exit``, or take more ``disk`` than 1 MiB.
+        """
+        last = {"wait": "wait", "exit": "exit 4", "disk": "head -c 3000000 /dev/zero > large; wait"}[then]
+        stubborn = "trap '' TERM; echo > \"$0\"; sleep 60"
+        script = (
+            # The lock is held for as long as anyone lives who has inherited the descriptor.
+            "exec 9> held; flock 9; trap '' TERM;"
+            ' sh -c "$0" child & timeout 60 sh -c "$0" ready &'  # the second in a group of its own
+            f" while [ ! -e child ] || [ ! -e ready ]; do sleep 0.02; done; {last}; sleep 60"
+        )
+        return ("sh", "-c", script, stubborn)
 
     def killing_itself(self, signal_number: int) -> tuple[str, ...]:
         """A command that is ended by a signal."""
@@ -132,6 +181,34 @@ class ExecutorBench(ABC):
     def stderr(self, key: str = "1a") -> str:
         """What a command said on standard error."""
         return (self.directory / key / STDERR).read_text(encoding="utf-8")
+
+    def times_begun(self, key: str = "1a") -> int:
+        """How often a command of `noting` has begun."""
+        file = self.directory / key / "begun"
+        return len(file.read_text(encoding="utf-8").splitlines()) if file.exists() else 0
+
+    def is_ready(self, key: str = "1a") -> bool:
+        """Whether a command of `tidying` or `with_children` has come so far that it may be ended."""
+        return (self.directory / key / "ready").exists()
+
+    def has_tidied(self, key: str = "1a") -> bool:
+        """Whether a command of `tidying` was asked to end, and given the time."""
+        return (self.directory / key / "tidied").exists()
+
+    def is_gone(self, key: str = "1a") -> bool:
+        """Whether no process is left of a command of `with_children`."""
+        with (self.directory / key / "held").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so."""
+        async with asyncio.timeout(self.timeout):
+            while not condition():  # noqa: ASYNC110 (nothing tells of it)
+                await asyncio.sleep(0.02)
 
     def news(self) -> News:
         """A listener."""

@@ -7,6 +7,9 @@ A test class derives from `ExecutorContract`, with a fixture ``bench`` that yiel
 
         def create(self, listener): ...
         def refusing(self, *, transient): ...
+        def failing_late(self): ...
+        def losing_sight(self): ...
+        async def delay(self, execution): ...
 
 
     @pytest.fixture
@@ -19,7 +22,7 @@ A test class derives from `ExecutorContract`, with a fixture ``bench`` that yiel
 
 It needs pytest and pytest-asyncio, which this package does not install for its users; nothing else of the
 package imports it. A ``conftest.py`` that calls ``pytest.register_assert_rewrite`` with the names of this
-module and of ``contract_lives`` makes their failures talk.
+module and of ``contract_ends``, ``contract_lives`` and ``contract_submissions`` makes their failures talk.
 """
 
 import asyncio
@@ -30,7 +33,9 @@ import pytest
 
 from .base import ExecutorError, ExecutorState
 from .bench import ExecutorBench
+from .contract_ends import EndsContract
 from .contract_lives import LivesContract
+from .contract_submissions import SubmissionsContract
 
 __all__ = ["ExecutorContract"]
 
@@ -54,7 +59,7 @@ _FOREIGN = ("*", "~", "{braces}", "%s", "\N{SNOWMAN}\N{PILE OF POO}", "; exit 3"
 
 
 @pytest.mark.asyncio
-class ExecutorContract(LivesContract):
+class ExecutorContract(LivesContract, SubmissionsContract, EndsContract):
     """The promises of `lsst.ts.ocps.executors.base.Executor`."""
 
     async def test_exit_code_0_is_success_and_the_times_are_told_in_order(self, bench: ExecutorBench) -> None:
@@ -244,24 +249,7 @@ class ExecutorContract(LivesContract):
             await executor.submit(bench.execution(bench.lasting(1.2), **limits))
             assert (await news.end_of("1a")).state is ExecutorState.SUCCEEDED
 
-    # Submissions that fail
-
-    @pytest.mark.parametrize("transient", [True, False])
-    async def test_a_refusal_starts_nothing_and_tells_whether_it_may_pass(
-        self, bench: ExecutorBench, transient: bool
-    ) -> None:
-        news = bench.news()
-        execution = bench.execution(bench.exiting(0))
-        async with bench.life(news) as executor:
-            with bench.refusing(transient=transient), pytest.raises(ExecutorError) as raised:
-                await executor.submit(execution)
-            assert raised.value.transient is transient
-            assert str(raised.value)
-            assert (await executor.status("1a")).state is ExecutorState.UNKNOWN
-            assert news.heard == []
-            # The key was not used up.
-            await executor.submit(execution)
-            assert (await news.end_of("1a")).state is ExecutorState.SUCCEEDED
+    # Requests to end that come early
 
     async def test_cancel_at_once_ends_a_command_that_may_not_even_run(self, bench: ExecutorBench) -> None:
         news = bench.news()

@@ -133,3 +133,17 @@ class LivesContract:
             await executor.cancel("1a")
             await later.end_of("1a")
         assert len(news.heard) == heard
+
+    async def test_losing_sight_is_no_end_and_attaching_again_finds_it(self, bench: ExecutorBench) -> None:
+        news = bench.news()
+        execution = bench.execution(bench.exiting(7))
+        async with bench.life(news) as executor:
+            with bench.losing_sight():
+                native_id = await executor.submit(execution)
+                assert (await news.unknown("1a")).message
+                assert (await executor.status("1a")).state is ExecutorState.UNKNOWN
+            assert not any(status.state.is_final for status in news.of("1a"))
+            found = await executor.attach(execution, native_id)
+            end = found if found.state.is_final else await news.end_of("1a")
+            assert (end.state, end.exit_code) == (ExecutorState.FAILED, 7)
+            assert await executor.status("1a") == end

@@ -1,17 +1,20 @@
 """Run one command, and leave behind how it ended.
 
-Run as a file, ``python -I -S launcher.py KEY DIRECTORY LIMITS COMMAND ARGUMENT…``, in a session of its own;
-LIMITS are five numbers (see `Limits`), 0 for none. It outlives the program that started it, so the truth
-about the command survives a crash of that program:
+Run as a file, ``python -I -S launcher.py KEY DIRECTORY START LIMITS COMMAND ARGUMENT…``, in a session of
+its own; LIMITS are five numbers (see `Limits`), 0 for none. It does nothing before it has read a byte from
+standard input, and ends where none is to come: whoever starts it may fail, or die, before it is followed. It
+outlives the program that started it, so the truth about the command survives a crash of that program:
 
-* `STARTED` in the directory, created exclusively before the command is started, so that one key never runs
-  twice: the identity of this launcher, which leads the session that the command lives in;
+* START in the directory (`STARTED` or, after a withdrawal, another name), created exclusively before the
+  command is started, so that one key never runs twice: the identity of this launcher, which leads the session
+  that the command lives in. Where it is there already, somebody else runs the command, or has made sure that
+  this launcher does not;
 * `ENDED`, which appears whole or not at all: exit code, who asked for the end, start and end time.
 
-The command gets a process group of its own. SIGTERM to this process cancels it: SIGTERM to the group, SIGKILL
-after the grace. The limits of time, disk and memory do the same; disk and memory are looked at every second,
-so that what is taken for a shorter time is not seen. What is left of the group when the command has ended is
-killed. What the command says passes through pipes, so that no more of it is kept than allowed.
+The command gets a process group of its own. SIGTERM to this process cancels it: SIGTERM to all others of the
+session, SIGKILL after the grace. The limits of time, disk and memory do the same; disk and memory are looked
+at every second, so that what is taken for a shorter time is not seen. What is left of the session at the end
+is killed. What the command says passes through pipes, so that no more of it is kept than allowed.
 
 Every job pays for the start of this program, so it imports next to nothing: the public ``signal`` module
 alone would cost as much as all the rest together.
@@ -38,8 +41,8 @@ _WATCHED = (*_STOP_SIGNALS, _signal.SIGCHLD)
 # Python ignores the last two for itself; the others may be ignored by whoever started the service.
 _RESET = (*_WATCHED, _signal.SIGQUIT, _signal.SIGPIPE, _signal.SIGXFSZ)
 _EXITED = '"reason": "exited"'
-_GROUP_POLL = 0.02
-"""How often the rest of a group that was asked to end is looked at (s)."""
+_REST_POLL = 0.02
+"""How often the rest of a session that was asked to end is looked at (s)."""
 
 _DYING_TIME = 5.0
 """How long killed processes are waited for (s)."""
@@ -107,12 +110,16 @@ def process_state(pid: int | str) -> tuple[str, int, int, int] | None:
 
 def main(arguments: list[str]) -> int:
     """Run the command and write the two files."""
-    key, directory, *rest = arguments
+    key, directory, start_name, *rest = arguments
     limits, command = Limits(rest[: Limits.NUMBER]), rest[Limits.NUMBER :]
     _signal.pthread_sigmask(_signal.SIG_BLOCK, _WATCHED)
     os.chdir(directory)
+    if not _wait_for_go():
+        return 0
     start = time.time()
-    _write_start(key, start)
+    if not _write_start(start_name, key, start):
+        # In silence: what is said here is said by the command.
+        return 3
     (out, out_end), (err, err_end) = os.pipe(), os.pipe()
     try:
         # In our session, so that it can be found if we are killed; in a group of its own.
@@ -133,7 +140,7 @@ def main(arguments: list[str]) -> int:
     streams = [Stream(out, 1, limits.output), Stream(err, 2, limits.output)]
     reason = _wait(pid, limits)
     end = time.time()
-    code = _clear_group(pid, 0.0 if reason == _EXITED else limits.grace)
+    code = _clear_session(pid, 0.0 if reason == _EXITED else limits.grace)
     deadline = time.monotonic() + _DRAIN_TIME
     for stream in streams:
         stream.finish(deadline)
@@ -192,15 +199,28 @@ class Stream:
         return done
 
 
-def _write_start(key: str, start: float) -> None:
+def _wait_for_go() -> bool:
+    """Wait until somebody follows us; False if nobody ever will. Standard input is empty afterwards."""
+    is_followed = bool(os.read(0, 1))
+    with open(os.devnull, "rb", 0) as null:
+        os.dup2(null.fileno(), 0)
+    return is_followed
+
+
+def _write_start(name: str, key: str, start: float) -> bool:
+    """Tell who runs the command; False if it is not for us to do so."""
     state = process_state(os.getpid())
     ticks = state[3] if state else 0
     identity = (
         f'"pid": {os.getpid()}, "ticks": {ticks}, "boot": "{boot_id()}", "namespace": {pid_namespace()}'
     )
-    file = os.open(STARTED, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+    try:
+        file = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        return False
     os.write(file, f'{{"key": "{key}", {identity}, "time": {start:.6f}}}\n'.encode())
     os.close(file)
+    return True
 
 
 def _environment() -> dict[bytes, bytes]:
@@ -224,7 +244,7 @@ def _wait(pid: int, limits: Limits) -> str:
         if reason != _EXITED:
             if is_late:
                 # The grace is over.
-                _signal_group(pid, _signal.SIGKILL)
+                _signal_all(pid, _signal.SIGKILL)
                 deadline = None
             continue
         if received is not None and received.si_signo != _signal.SIGCHLD:
@@ -234,7 +254,7 @@ def _wait(pid: int, limits: Limits) -> str:
         else:
             reason = limits.find_excess() or _EXITED
         if reason != _EXITED:
-            _signal_group(pid, _signal.SIGTERM)
+            _signal_all(pid, _signal.SIGTERM)
             deadline = time.monotonic() + limits.grace
 
 
@@ -309,53 +329,65 @@ def _read_words(path: str) -> list[str]:
         return []
 
 
-def _signal_group(group: int, signal_number: int) -> None:
+def _signal_all(group: int, signal_number: int) -> None:
+    """Signal the group of the command, all at once, and what has left it for a group of its own."""
     try:
         os.killpg(group, signal_number)
     except PermissionError as error:
         # The command took the rights of another user; its end is still waited for.
         os.write(2, f"cannot signal process group {group}: {error.strerror}\n".encode())
+    for pid, its_group in _list_session():
+        if its_group != group:
+            _signal_member(pid, signal_number)
 
 
-def _clear_group(group: int, grace: float) -> int:
-    """End what is left of the group; the exit code of its leader, which has ended."""
+def _signal_member(pid: int, signal_number: int) -> None:
+    """Signal a process of our session."""
+    try:
+        with open(os.pidfd_open(pid), "rb", 0) as pidfd:
+            # Looked at after opening: from here on the number cannot come to mean another process unnoticed.
+            if os.getsid(pid) == os.getpid():
+                _signal.pidfd_send_signal(pidfd.fileno(), signal_number)
+    except OSError as error:
+        if not isinstance(error, ProcessLookupError):
+            os.write(2, f"cannot signal process {pid}: {error.strerror}\n".encode())
+
+
+def _clear_session(group: int, grace: float) -> int:
+    """End what is left of our session; the exit code of the leader of the group, which has ended."""
     deadline = time.monotonic() + grace
-    while time.monotonic() < deadline and _group_lives(group):
-        time.sleep(_GROUP_POLL)  # noqa: TID251 (this program has no event loop)
+    while time.monotonic() < deadline and _list_session():
+        time.sleep(_REST_POLL)  # noqa: TID251 (this program has no event loop)
     # While its leader is not reaped, the number cannot come to mean another group.
-    _signal_group(group, _signal.SIGKILL)
+    _signal_all(group, _signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(group, 0)[1])
     deadline = time.monotonic() + _DYING_TIME
-    while time.monotonic() < deadline and _group_exists(group) and _group_lives(group):
-        time.sleep(_GROUP_POLL)  # noqa: TID251 (this program has no event loop)
+    while time.monotonic() < deadline and (rest := _list_session()):
+        for pid, _ in rest:
+            _signal_member(pid, _signal.SIGKILL)
+        time.sleep(_REST_POLL)  # noqa: TID251 (this program has no event loop)
     return code
 
 
-def _group_exists(group: int) -> bool:
-    """Whether anything of the group is left: a cheap question, and nearly always the last one."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _group_lives(group: int) -> bool:
-    """Whether a process of the group runs; those that wait for their parent's attention do not count."""
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            state = process_state(name)
-            if state is not None and state[1] == group and state[0] not in "ZX":
-                return True
-    return False
+def _list_session() -> list[tuple[int, int]]:
+    """The processes of our session that run, but ourselves, each with its group; zombies do not count."""
+    found, own = [], os.getpid()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            # A call for each; to read a file for each would take ten times as long.
+            is_ours = int(name) != own and os.getsid(int(name)) == own
+        except OSError:
+            # It has ended.
+            continue
+        state = process_state(name) if is_ours else None
+        if state is not None and state[0] not in "ZX":
+            found.append((int(name), state[1]))
+    return found
 
 
 def _write_end(key: str, facts: str, start: float, end: float | None = None) -> None:
     text = f'{{"key": "{key}", {facts}, "start": {start:.6f}, "end": {end or time.time():.6f}}}\n'
-    # Not synced to the disk: after a power failure the command is gone anyway, and a reader takes a file that
-    # is not whole for none.
+    # Not synced to the disk: after a power failure the command is gone, and half a file counts for none.
     with open(ENDED + ".part", "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(ENDED + ".part", ENDED)

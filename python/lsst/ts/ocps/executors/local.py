@@ -5,7 +5,6 @@ import errno
 import logging
 import os
 import signal
-import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,8 +16,9 @@ from typing_extensions import override
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 
 from . import launcher
-from .base import STDERR, STDOUT, Execution, ExecutionStatus, Executor, ExecutorError, ExecutorState, Listener
-from .traces import ProcessIdentity, end_orphans, open_process, read_end, read_start
+from .base import Execution, ExecutionStatus, Executor, ExecutorError, ExecutorState, Listener
+from .launching import Launch
+from .traces import ProcessIdentity, end_orphans, open_process, read_end, read_start, take_start
 
 __all__ = ["LocalExecutor"]
 
@@ -59,6 +59,8 @@ class LocalExecutor(Executor):
         super().__init__(listener)
         self._grace = grace
         self._followed: dict[str, _Followed] = {}
+        self._submitting: set[str] = set()
+        self._unwanted: set[str] = set()
         self._ended: OrderedDict[str, ExecutionStatus] = OrderedDict()
         self._log = logging.getLogger(__name__)
         self._tasks = TaskSupervisor("local executor", log=self._log)
@@ -70,19 +72,55 @@ class LocalExecutor(Executor):
 
     @override
     async def submit(self, execution: Execution) -> str:
-        if execution.key in self._followed:
-            raise ExecutorError(f"{execution.key} is being run already")
-        start_time = datetime.now(UTC)
+        key = execution.key
+        if key in self._followed or key in self._submitting:
+            raise ExecutorError(f"{key} is being run already")
+        self._submitting.add(key)
         try:
-            native_id, pidfd = await asyncio.to_thread(_launch, execution, self._grace)
+            launch = await self._launch(execution)
         except (OSError, ValueError) as error:
-            reason = f"{execution.key} cannot be started in {execution.directory}: {error}"
+            reason = f"{key} cannot be started in {execution.directory}: {error}"
             transient = isinstance(error, OSError) and error.errno in _TRANSIENT
             raise ExecutorError(reason, transient=transient) from error
-        self._follow(execution, pidfd, start_time)
+        finally:
+            is_unwanted = key in self._unwanted
+            self._submitting.discard(key)
+            self._unwanted.discard(key)
+        if is_unwanted:
+            await self.cancel(key)
         # After the caller has the native_id.
-        asyncio.get_running_loop().call_soon(self._tell_running, execution.key)
-        return native_id
+        asyncio.get_running_loop().call_soon(self._tell_running, key)
+        return launch.native_id
+
+    async def _launch(self, execution: Execution) -> Launch:
+        """Start a launcher, and let it run the command as soon as it is followed."""
+        start_time = datetime.now(UTC)
+        loop = asyncio.get_running_loop()
+        starting = loop.run_in_executor(None, Launch.start, execution, self._grace)
+        try:
+            launch = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # A thread cannot be stopped; what it has started must not be left waiting.
+            await loop.run_in_executor(None, (await starting).call_off)
+            raise
+        try:
+            self._follow(execution, launch.pidfd, start_time)
+            launch.go()
+        except OSError:
+            self._unfollow(execution.key)
+            await asyncio.to_thread(launch.call_off)
+            raise
+        return launch
+
+    @override
+    def preliminary_id(self) -> str:
+        return f"..{launcher.boot_id()}"
+
+    @override
+    async def withdraw(self, execution: Execution, native_id: str) -> bool:
+        if execution.key in self._followed or execution.key in self._submitting:
+            return False
+        return await asyncio.to_thread(_withdraw, execution, native_id)
 
     @override
     async def attach(self, execution: Execution, native_id: str) -> ExecutionStatus:
@@ -91,7 +129,11 @@ class LocalExecutor(Executor):
             return await self.status(key)
         status, pidfd = await asyncio.to_thread(_find, execution, native_id)
         if pidfd is not None:
-            self._follow(execution, pidfd, status.start_time or datetime.now(UTC))
+            try:
+                self._follow(execution, pidfd, status.start_time or datetime.now(UTC))
+            except OSError:
+                os.close(pidfd)
+                raise
         elif status.state.is_final:
             self._remember(key, status)
         return status
@@ -104,7 +146,9 @@ class LocalExecutor(Executor):
 
     @override
     async def cancel(self, key: str) -> None:
-        if followed := self._followed.get(key):
+        if key in self._submitting:
+            self._unwanted.add(key)
+        elif followed := self._followed.get(key):
             try:
                 signal.pidfd_send_signal(followed.pidfd, signal.SIGTERM)
             except ProcessLookupError:
@@ -121,13 +165,13 @@ class LocalExecutor(Executor):
         self._followed.clear()
 
     def _follow(self, execution: Execution, pidfd: int, start_time: datetime) -> None:
-        try:
-            asyncio.get_running_loop().add_reader(pidfd, self._note_end, execution.key)
-        except OSError:
-            os.close(pidfd)
-            raise
+        asyncio.get_running_loop().add_reader(pidfd, self._note_end, execution.key)
         # Only now: what nobody watches must not pass for followed.
         self._followed[execution.key] = _Followed(execution, pidfd, start_time)
+
+    def _unfollow(self, key: str) -> None:
+        if followed := self._followed.pop(key, None):
+            asyncio.get_running_loop().remove_reader(followed.pidfd)
 
     def _note_end(self, key: str) -> None:
         followed = self._followed[key]
@@ -158,44 +202,6 @@ class LocalExecutor(Executor):
             self._listener(key, ExecutionStatus(ExecutorState.RUNNING, start_time=followed.start_time))
 
 
-def _launch(execution: Execution, grace: float) -> tuple[str, int]:
-    """Start the launcher; its native_id, and a descriptor that tells of its end."""
-    directory = str(execution.directory)
-    if (execution.directory / launcher.STARTED).exists():
-        raise FileExistsError(errno.EEXIST, "a command was run in this directory before", launcher.STARTED)
-    # None is no limit.
-    limits = (
-        execution.time_limit or 0,
-        grace,
-        execution.max_output or 0,
-        execution.disk or 0,
-        execution.memory or 0,
-    )
-    arguments = (
-        *(sys.executable, "-I", "-S", launcher.__file__),
-        *(execution.key, directory, *map(str, limits)),
-        *execution.command,
-    )
-    writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    # All our own descriptors are closed on exec (PEP 446). Not subprocess.Popen: it takes a child that
-    # outlives us for a mistake, and cannot block SIGTERM until the launcher is ready for it.
-    pid = os.posix_spawn(
-        sys.executable,
-        arguments,
-        execution.environment,
-        file_actions=(
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, f"{directory}/{STDOUT}", writing, 0o644),
-            (os.POSIX_SPAWN_OPEN, 2, f"{directory}/{STDERR}", writing, 0o644),
-        ),
-        setsid=True,
-        setsigmask=(signal.SIGTERM,),
-        setsigdef=(signal.SIGTERM,),
-    )
-    state = launcher.process_state(pid)
-    return f"{pid}.{state[3] if state else 0}.{launcher.boot_id()}", os.pidfd_open(pid)
-
-
 def _find(execution: Execution, native_id: str) -> tuple[ExecutionStatus, int | None]:
     """What is known of an execution of an earlier life, and a descriptor if its launcher runs."""
     directory, key = execution.directory, execution.key
@@ -218,13 +224,23 @@ def _find_without_trace(native_id: str) -> tuple[ExecutionStatus, int | None]:
     """What is known of an execution whose launcher has written nothing, or whose trace is lost."""
     process, boot = _parse_native_id(native_id)
     if boot not in {"", launcher.boot_id()}:
-        # Its number may be that of a stranger now.
+        # Its number may be that of a stranger now; and what it had written may have been lost.
         return ExecutionStatus(ExecutorState.FAILED, message=_RESTARTED), None
     # Perhaps it is only just starting.
     pidfd = open_process(process) if process else None
     if pidfd is None:
         return ExecutionStatus(ExecutorState.UNKNOWN, message="no trace of it is left"), None
     return ExecutionStatus(ExecutorState.RUNNING), pidfd
+
+
+def _withdraw(execution: Execution, native_id: str) -> bool:
+    """Make sure that nothing was run, and nothing will be; False if it was, or nobody can tell."""
+    _, boot = _parse_native_id(native_id)
+    if boot != launcher.boot_id():
+        # What has been written just before the machine went down may be lost: an absent file tells nothing.
+        return False
+    execution.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return take_start(execution.directory, execution.key)
 
 
 def _learn_end(directory: Path, key: str, pidfd: int | None) -> ExecutionStatus:

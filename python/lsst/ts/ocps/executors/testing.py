@@ -6,6 +6,7 @@ directory, and `Execution.cpus` is ignored.
 
 import asyncio
 import signal
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -30,12 +31,20 @@ class FakeCluster:
 
     Commands are ``("exit", CODE)``, ``("say", OUT, ERR)``, ``("env",)``, ``("sleep", SECONDS)``;
     ``("wait",)``, which runs until `finish`; and ``("take", "disk", BYTES)``, ``("take", "memory", BYTES)``,
-    which do so, too, if they may take so much. Anything else cannot be run.
+    which do so, too, if they may take so much; ``("note", SECONDS)``, which adds a line to the file ``begun``
+    and sleeps; ``("tidy",)``, which writes the file ``tidied`` when it is asked to end, and ends by itself;
+    ``("resist",)``, which has to be killed. Anything else cannot be run.
     """
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
         self._refusals: list[ExecutorError] = []
+        self._attempts: Counter[str] = Counter()
+        self.loses_answers = 0
+        """How many of the next submissions are accepted, but fail to learn of it."""
+
+        self.is_foggy = False
+        """Whether the executors lose sight of everything that ends."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -79,15 +88,37 @@ class FakeCluster:
             else ExecutionStatus(ExecutorState.UNKNOWN, message="no trace of it is left")
         )
 
-    def accept(self, execution: Execution) -> str:
-        """Take an execution, or raise what `refuse_next` was given."""
+    def attempt_of(self, key: str) -> int:
+        """The number that the next submission of a key has to come with."""
+        return self._attempts[key]
+
+    def withdraw(self, key: str) -> bool:
+        """Refuse all submissions on their way, unless the execution was accepted; whether it was not."""
+        if key in self._entries:
+            return False
+        self._attempts[key] += 1
+        return True
+
+    def accept(self, execution: Execution, attempt: int) -> str:
+        """Take an execution, or raise what `refuse_next` was given.
+
+        Raises
+        ------
+        ConnectionError
+            If it is taken, but the answer is lost.
+        """
         if self._refusals:
             raise self._refusals.pop(0)
+        if attempt != self._attempts[execution.key]:
+            raise ExecutorError(f"{execution.key} was withdrawn")
         if execution.key in self._entries:
             raise ExecutorError(f"{execution.key} is being run already")
         waiting = ExecutionStatus(ExecutorState.WAITING)
         self._entries[execution.key] = _Entry(execution, waiting)
         asyncio.get_running_loop().call_soon(self._begin, execution.key)
+        if self.loses_answers:
+            self.loses_answers -= 1
+            raise ConnectionError("the answer was lost")
         return f"fake-{execution.key}"
 
     def listen(self, key: str, listener: Listener | None) -> None:
@@ -115,7 +146,11 @@ class FakeCluster:
                 self._say(entry, "".join(f"{name}={value}\0" for name, value in pairs), "")
             case ("sleep", seconds):
                 entry.timers.append(loop.call_later(float(seconds), self.finish, key))
-            case ("wait",):
+            case ("note", seconds):
+                with (entry.execution.directory / "begun").open("a", encoding="utf-8") as file:
+                    file.write("begun\n")
+                entry.timers.append(loop.call_later(float(seconds), self.finish, key))
+            case ("wait" | "tidy" | "resist",):
                 pass
             case ("take", ("disk" | "memory") as kind, size):
                 limit: int | None = getattr(entry.execution, kind)
@@ -151,12 +186,19 @@ class FakeCluster:
         for timer in entry.timers:
             timer.cancel()
         start_time = entry.status.start_time
+        match entry.execution.command:
+            case ("tidy",):
+                (entry.execution.directory / "tidied").touch()
+                exit_code = 5
+            case ("resist",) if exit_code == -signal.SIGTERM:
+                exit_code = -signal.SIGKILL
         self._set(entry, ExecutionStatus(state, exit_code, message, start_time, datetime.now(UTC)))
 
-    @staticmethod
-    def _set(entry: _Entry, status: ExecutionStatus) -> None:
+    def _set(self, entry: _Entry, status: ExecutionStatus) -> None:
         entry.status = status
-        if entry.listener is not None:
+        if status.state.is_final and self.is_foggy:
+            self.lose_sight(entry.execution.key)
+        elif entry.listener is not None:
             entry.listener(entry.execution.key, status)
 
 
@@ -185,9 +227,19 @@ class FakeExecutor(Executor):
 
     @override
     async def submit(self, execution: Execution) -> str:
-        native_id = self.cluster.accept(execution)
-        self._follow(execution.key)
+        key = execution.key
+        try:
+            native_id = self.cluster.accept(execution, self.cluster.attempt_of(key))
+        except ConnectionError as error:
+            # It may have been taken; nobody would follow it.
+            self.cluster.lose(key)
+            raise ExecutorError(str(error), transient=True) from error
+        self._follow(key)
         return native_id
+
+    @override
+    async def withdraw(self, execution: Execution, native_id: str) -> bool:
+        return self.cluster.withdraw(execution.key)
 
     @override
     async def attach(self, execution: Execution, native_id: str) -> ExecutionStatus:

@@ -1,9 +1,10 @@
 """What a local execution leaves in its directory, and what the process table says of it. Blocks."""
 
+import itertools
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,11 +17,13 @@ from .launcher import ENDED, STARTED, boot_id, pid_namespace, process_state
 __all__ = [
     "ProcessIdentity",
     "StartTrace",
+    "choose_start",
     "end_orphans",
     "is_alive",
     "open_process",
     "read_end",
     "read_start",
+    "take_start",
 ]
 
 _STATES = {
@@ -88,9 +91,51 @@ def open_process(process: ProcessIdentity) -> int | None:
     return None
 
 
+def choose_start(directory: Path, key: str) -> Path:
+    """The file that the next launcher has to create; if it exists, the execution ``key`` is run already."""
+    return next(path for path in _start_files(directory) if not _is_withdrawn(path, key))
+
+
+def take_start(directory: Path, key: str) -> bool:
+    """Keep every launcher of the execution ``key`` that there may be from running anything, if none did yet.
+
+    The file that a launcher has to create exclusively is created here: who comes second, leaves.
+    `choose_start` names another one then.
+
+    Returns
+    -------
+    bool
+        Whether nothing was run, and nothing will be.
+    """
+    if (directory / ENDED).exists():
+        return False
+    path = choose_start(directory, key)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, "withdrawn": True}) + "\n")
+    except FileExistsError:
+        return False
+    return True
+
+
+def _start_files(directory: Path) -> Iterator[Path]:
+    first = directory / STARTED
+    yield first
+    for number in itertools.count(1):
+        yield first.with_name(f"{first.stem}.{number}{first.suffix}")
+
+
+def _is_withdrawn(path: Path, key: str) -> bool:
+    match _read_record(path):
+        case {"key": str(found), "withdrawn": True}:
+            return found == key
+        case _:
+            return False
+
+
 def read_start(directory: Path, key: str) -> StartTrace | None:
     """Read who runs the execution ``key``; None if nothing usable is there."""
-    match _read_record(directory / STARTED):
+    match _read_record(choose_start(directory, key)):
         case {
             "key": str(found),
             "pid": int(pid),
