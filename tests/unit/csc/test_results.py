@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from lsst.ts.ocps.client.base import Submission
+from lsst.ts.ocps.client.base import Backend, Submission
 from lsst.ts.ocps.client.errors import BackendUnavailableError
 from lsst.ts.ocps.client.testing import FakeBackend, FakeService, Script
 from lsst.ts.ocps.csc.logs import get_logger
@@ -57,8 +57,12 @@ async def results_of(results: Mapping[str, bytes], *errors: BackendUnavailableEr
     while job.phase is not ExecutionPhase.COMPLETED:
         job = await backend.wait(created.url, phase=job.phase, seconds=5)
     service.fail("fetch", *errors)
+
+    async def open_backend() -> Backend:
+        return backend
+
     try:
-        return await fetch_results(backend, created.url, job, get_logger("test"))
+        return await fetch_results(open_backend, created.url, job, get_logger("test"))
     finally:
         await backend.aclose()
         await service.aclose()

@@ -232,6 +232,8 @@ class Follower:
         if job is None:
             return
         await self._take(job)
+        if job.phase is ExecutionPhase.UNKNOWN:
+            await self._give_up_after_silence("the back end says that its phase is UNKNOWN")
         self._review()
         if self.record.phase is before and not self.record.has_ended:
             await self._pause(self._choose_pause(self._now() - began))
@@ -304,16 +306,9 @@ class Follower:
         if record.handle is None or record.job is None:
             return RunResults()
         deposit = self._parts.depositor.deposit(record, self._open_backend)
-        fetched, deposited = await asyncio.gather(self._fetch_small(record.handle.url, record.job), deposit)
+        small = fetch_results(self._open_backend, record.handle.url, record.job, self._log)
+        fetched, deposited = await asyncio.gather(small, deposit)
         return self._secrets.hide_results(replace(fetched, deposit=deposited))
-
-    async def _fetch_small(self, url: str, job: Job) -> RunResults:
-        try:
-            backend = await self._open_backend()
-        except BackendError as error:
-            self._log.warning("results are not read", error=str(error))
-            return RunResults()
-        return await fetch_results(backend, url, job, self._log)
 
     # Tools
 
@@ -340,14 +335,19 @@ class Follower:
 
     async def _endure(self, error: BackendError) -> None:
         self._failures += 1
-        patience, silence = self._parts.patience, self._now() - self._last_news
-        if silence > self.record.run.execution_duration + patience.give_up:
-            await self._note(GivenUp(f"no news of the job for {silence:.0f} s: {error}"))
+        if await self._give_up_after_silence(str(error)):
             return
-        pause = min(0.25 * 2.0 ** min(self._failures, 10), patience.trouble)
+        pause = min(0.25 * 2.0 ** min(self._failures, 10), self._parts.patience.trouble)
         if self._failures in {1, 5} or self._failures % 20 == 0:
             self._log.warning("the job cannot be reached; trying again", error=str(error), pause=pause)
         await self._pause(pause)
+
+    async def _give_up_after_silence(self, reason: str) -> bool:
+        silence = self._now() - self._last_news
+        if silence <= self.record.run.execution_duration + self._parts.patience.give_up:
+            return False
+        await self._note(GivenUp(f"no news of the job for {silence:.0f} s: {reason}"))
+        return True
 
     async def _open_backend(self) -> Backend:
         return await self._parts.pool.get(self.record.run.backend)

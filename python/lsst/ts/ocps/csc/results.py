@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -122,18 +122,25 @@ def _parse_metric(number: int, entry: Any) -> Metric:
     return Metric(entry["name"], float(value), units, tags)
 
 
-async def fetch_results(backend: Backend, job_url: str, job: Job, log: BoundLogger) -> RunResults:
+async def fetch_results(
+    open_backend: Callable[[], Awaitable[Backend]], job_url: str, job: Job, log: BoundLogger
+) -> RunResults:
     """Read what the CSC reads of an ended job; what cannot be read is missing, with a warning in the log.
 
     Parameters
     ----------
-    backend
-        Where the job is.
+    open_backend
+        Gives the back end where the job is.
     job_url, job
         The job.
     log
         Logger of the run.
     """
+    try:
+        backend = await open_backend()
+    except BackendError as error:
+        log.warning("results are not read", error=str(error))
+        return RunResults()
     listed = {result.result_id: result for result in job.results}
     value, metrics = await asyncio.gather(
         _fetch(backend, job_url, listed.get(VALUE_ID), _MAX_VALUE_BYTES, log),
