@@ -45,6 +45,14 @@ class RawConnection:
         async with asyncio.timeout(_TIMEOUT):
             return await self.reader.readuntil(b"\r\n\r\n")
 
+    async def answer(self) -> bytes:
+        """The head of the next answer, whose body is left out."""
+        head = await self.head()
+        lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        async with asyncio.timeout(_TIMEOUT):
+            await self.reader.readexactly(int(lengths[0].partition(b":")[2]))
+        return head
+
 
 @asynccontextmanager
 async def raw_connection(url: str) -> AsyncIterator[RawConnection]:

@@ -101,6 +101,14 @@ class ServiceConfig(BaseModel):
     max_request: ByteSize = Field(default=ByteSize(2**20), gt=0)
     """Largest body of a request (byte)."""
 
+    max_connections: int = Field(default=5000, gt=0)
+    """How many connections of clients there are at a time; further ones are ended with status 503. There are
+    fewer where the process may not have so many files open."""
+
+    request_timeout: float = Field(default=30, gt=0, allow_inf_nan=False)
+    """How long a request may take to come, from its first byte or that of its connection (s); one second more
+    for each KiB of its body."""
+
     max_output: ByteSize = Field(default=ByteSize(10 * 2**20), ge=1024)
     """How much is kept of what a command says on each of standard output and error (byte): of more, the
     beginning and the last 64 KiB."""

@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import structlog
@@ -16,6 +17,7 @@ from lsst.ts.ocps.executors.registry import ExecutorRegistry
 
 from .app import create_app
 from .config import ServiceConfig
+from .connections import ConnectionLimits, bounded_protocol
 from .context import ProcessContext, open_context
 from .errors import ServiceError, ServiceStartError
 from .logs import configure_logging
@@ -29,6 +31,12 @@ _GRACE = 5
 _KEEP_ALIVE = 75
 """How long an idle connection is kept (s): longer than clients do, because a request that meets the end of
 its connection may or may not have been read."""
+
+_OTHER_FILES = 128
+"""So many files are open for database, logs and results that are read."""
+
+_FILES_OF_COMMAND = 4
+"""So many are open for each command that runs."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -109,7 +117,8 @@ async def running_service(
                 uvicorn.Config(
                     create_app(config, context),
                     lifespan="on",
-                    http="httptools",
+                    http=bounded_protocol(_connection_limits(config, context.metrics.note_refusal)),
+                    ws="none",
                     log_config=None,
                     access_log=False,
                     server_header=False,
@@ -171,6 +180,17 @@ async def serve(config: ServiceConfig) -> None:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def _connection_limits(config: ServiceConfig, note_refusal: Callable[[str], None]) -> ConnectionLimits:
+    """What connections may take, and leave the process files for everything else that it does."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    others = _OTHER_FILES + _FILES_OF_COMMAND * config.max_running
+    connections = config.max_connections
+    if files != resource.RLIM_INFINITY and files - others < connections:
+        connections = max(files - others, files // 4)
+        _log.warning("fewer connections than configured: few files may be open", files=files, max=connections)
+    return ConnectionLimits(connections, config.request_timeout, note_refusal)
 
 
 @contextmanager

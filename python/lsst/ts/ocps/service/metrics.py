@@ -65,6 +65,9 @@ class Metrics:
             buckets=_REQUEST_BUCKETS,
             registry=own,
         )
+        self._refused = Counter(
+            "ocps_connections_refused", "Connections ended for what they took", ["reason"], registry=own
+        )
         self._phases = Counter(
             "ocps_job_phases", "Jobs that came into a phase", ["payload", "phase"], registry=own
         )
@@ -109,6 +112,10 @@ class Metrics:
         method = method if method in _METHODS else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._request_time.labels(method, route).observe(seconds)
+
+    def note_refusal(self, reason: str) -> None:
+        """Note that a connection has been ended for what it took."""
+        self._refused.labels(reason).inc()
 
     def to_text(self, present: Present) -> bytes:
         """The figures in the text format of Prometheus."""

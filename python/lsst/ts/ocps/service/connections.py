@@ -1,0 +1,194 @@
+"""Connections of clients, kept within bounds before anybody knows who asks.
+
+The server itself reads the head of a request to its end, however long that is, and waits for it for ever: so
+one connection could fill the memory, and some thousand that say nothing take all descriptors of the process.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from typing_extensions import override
+from uvicorn.config import Config
+
+# The one of uvicorn's protocols that this service runs with; its minor version is pinned in setup.cfg.
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+__all__ = ["MAX_HEAD", "BoundedProtocol", "ConnectionLimits", "bounded_protocol"]
+
+MAX_HEAD = 64 * 1024
+"""Longest request line and headers together (byte); the same goes for what follows a body in chunks."""
+
+_MIN_RATE = 1024
+"""Bodies that come more slowly than that use up the time that a request may take (byte/s)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What connections may take of the process."""
+
+    connections: int
+    """How many there are at a time."""
+
+    seconds: float
+    """How long a request may take to come (s); a body besides one second for each KiB."""
+
+    note_refusal: Callable[[str], None]
+    """Told of each connection that is ended for these limits: the reason."""
+
+
+def bounded_protocol(bounds: ConnectionLimits) -> type[asyncio.Protocol]:
+    """The protocol of a server with such limits."""
+
+    class Protocol(BoundedProtocol):
+        limits = bounds
+
+    return Protocol
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection that is ended when it takes too much.
+
+    Parameters
+    ----------
+    config, server_state, app_state, _loop
+        As the server gives them.
+    """
+
+    limits: ClassVar[ConnectionLimits]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._spent = 0
+        """Bytes since the last that belonged to a body, or to an earlier request."""
+
+        self._body_size = 0
+        """Bytes of the body of this request, as long as it is not answered."""
+
+        self._is_whole = True
+        """Whether nothing has come of a request that is not there to its end."""
+
+        self._has_head = False
+        """Whether the one that is under way has come as far as its body, and is being answered."""
+
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            self._end("too many", 503, "ServiceUnavailable: there are too many connections; try again later")
+        else:
+            # Whoever connects is to ask for something.
+            self._start_clock()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        # No more is looked at than what may be a head: where it ends only the parser knows.
+        while data and not self.transport.is_closing():
+            room = MAX_HEAD - self._spent
+            if room <= 0:
+                self._end(
+                    "head too large", 431, f"UsageError: URL and headers have more than {MAX_HEAD} bytes"
+                )
+                return
+            piece, data = data[:room], data[room:]
+            self._spent += len(piece)
+            self._is_whole = False
+            super().data_received(piece)
+        if not self._is_whole and self._timer is None and not self.transport.is_closing():
+            self._start_clock()
+
+    @override
+    def on_message_begin(self) -> None:
+        self._is_whole = False
+        self._has_head = False
+        self._body_size = 0
+        super().on_message_begin()
+
+    @override
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._has_head = True
+
+    @override
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._spent = 0
+        if not self.cycle.response_complete:
+            self._body_size += len(body)
+
+    @override
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._spent = 0
+        self._is_whole = True
+        self._has_head = False
+        self._stop_clock()
+        if self.cycle.response_complete and not self.pipeline and not self.transport.is_closing():
+            # The answer came before the end of the body, which has stopped the clock of idle connections.
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _start_clock(self) -> None:
+        self._since = self.loop.time()
+        self._timer = self.loop.call_later(self.limits.seconds, self._look_at_clock)
+
+    def _stop_clock(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_at_clock(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            # It is us who do not read.
+            self._start_clock()
+            return
+        end = self._since + self.limits.seconds + self._body_size / _MIN_RATE
+        if self.loop.time() < end:
+            self._timer = self.loop.call_at(end, self._look_at_clock)
+        elif not self._is_whole:
+            self._end("too slow", 408, "UsageError: the request took too long to come")
+        else:
+            # It has asked for nothing, and might take an answer for that to its first request.
+            self._end("too slow")
+
+    def _can_answer(self) -> bool:
+        """Whether an answer would be that to the request which is under way."""
+        if self._has_head:
+            return not self.cycle.response_started
+        # There is none before the first head, whatever uvicorn has written down of it.
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def _end(self, reason: str, status: int | None = None, text: str = "") -> None:
+        """End the connection, with an answer unless one is under way."""
+        self.limits.note_refusal(reason)
+        if status is not None and self._can_answer():
+            body = f"{text}\n".encode()
+            lines = (
+                STATUS_LINE[status],
+                b"content-type: text/plain; charset=utf-8\r\n",
+                b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body),
+            )
+            self.transport.write(b"".join(lines) + body)
+        self.transport.close()
