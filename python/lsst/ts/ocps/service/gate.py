@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from .access import Access
 from .addresses import is_address
@@ -152,8 +153,12 @@ class Gate:
             _log.warning("wrong credentials", address=source)
             raise
 
+    def address(self, headers: Headers, peer: str) -> str:
+        """The address that a request comes from, as far as it can be known; parameters as for `admit`."""
+        return self._access.source(headers, peer)
+
     def _source(self, headers: Headers, peer: str) -> str:
-        address = self._access.source(headers, peer)
+        address = self.address(headers, peer)
         try:
             found = ip_address(address)
         except ValueError:
@@ -221,33 +226,52 @@ class GateMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let somebody answer."""
-        if scope["type"] == "http":
-            client = scope.get("client")
-            peer = client[0] if client else ""
-            gate, headers, path = self._find_gate(), Headers(scope=scope), scope["path"]
-            try:
-                scope[_KEY] = caller = gate.admit(scope["method"], path, headers, peer)
-                leave_place = gate.take_place(caller, path, scope["query_string"], headers, peer)
-            except RequestError as error:
-                await tell_error(Request(scope), error)(scope, receive, _mark(send))
-                return
-            try:
-                await self._app(scope, receive, _mark(send))
-            finally:
-                leave_place()
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        client = scope.get("client")
+        peer = client[0] if client else ""
+        gate, headers, path = self._find_gate(), Headers(scope=scope), scope["path"]
+        answer = _Answer(send)
+        try:
+            scope[_KEY] = caller = gate.admit(scope["method"], path, headers, peer)
+            leave_place = gate.take_place(caller, path, scope["query_string"], headers, peer)
+        except RequestError as error:
+            await tell_error(Request(scope), error)(scope, receive, answer.send)
+            return
+        # Whatever is logged meanwhile is done for them.
+        bound = bind_contextvars(caller=caller.owner_id, address=gate.address(headers, peer))
+        try:
+            await self._app(scope, receive, answer.send)
+            if scope["method"] not in _READING and answer.status < 400:
+                _log.info("request", method=scope["method"], path=path, status=answer.status)
+        finally:
+            reset_contextvars(**bound)
+            leave_place()
 
 
-def _mark(send: Send) -> Send:
-    """Have browsers take every answer for what it says that it is: most hold words of strangers."""
+class _Answer:
+    """An answer on its way.
 
-    async def send_marked(message: Message) -> None:
+    Parameters
+    ----------
+    send
+        Sends it.
+    """
+
+    __slots__ = ("_send", "status")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 500
+        """Its status; without a first word there was an error."""
+
+    async def send(self, message: Message) -> None:
+        """Have browsers take every answer for what it says that it is: most hold words of strangers."""
         if message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], (b"x-content-type-options", b"nosniff")]
-        await send(message)
-
-    return send_marked
+            self.status = message["status"]
+        await self._send(message)
 
 
 def tell_error(request: Request, error: RequestError) -> Response:
