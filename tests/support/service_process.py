@@ -148,6 +148,14 @@ FAKE_PAYLOADS: dict[str, dict[str, Any]] = {
         "parameters": _object(a=_TEXT, b=_TEXT, c=_TEXT),
         "run": {"command": ["wait"], "executor": "fake"},
     },
+    "take": {
+        "parameters": _object(),
+        "run": {
+            "command": ["wait"],
+            "executor": "fake",
+            "uploads": {"table": {"required": True}, "mask": {}},
+        },
+    },
     "urgent": {
         "parameters": _object(),
         "run": {"command": ["wait"], "executor": "fake", "priority": 5},

@@ -24,6 +24,7 @@ from .errors import ServiceStartError, StoreError
 from .gate import Gate, caller_of
 from .instances import alone_in, own_name
 from .jobs import JobService
+from .leftovers import Leftovers
 from .machine import measure_capacity
 from .metrics import Metrics
 from .peers import Peers
@@ -133,6 +134,7 @@ async def open_context(
         )
         stack.push_async_callback(tasks.aclose)
         _ = tasks.start(reaper.run(), name="reaper")
+        _ = tasks.start(Leftovers(store, config.jobs_directory).run(), name="leftovers")
         _ = tasks.start(access.run(), name="access")
         if peers is not None:
             peers.start(tasks)

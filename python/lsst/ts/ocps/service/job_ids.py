@@ -1,13 +1,20 @@
 """Ids of jobs."""
 
+import re
 import secrets
 import time
 from collections.abc import Callable
 
-__all__ = ["JobIds"]
+__all__ = ["JobIds", "is_job_id"]
 
 # Without the letters that are taken for digits.
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_JOB_ID = re.compile(f"[0-9][{_DIGITS}]{{16}}")
+
+
+def is_job_id(name: str) -> bool:
+    """Whether something has the form of our ids."""
+    return _JOB_ID.fullmatch(name) is not None
 
 
 class JobIds:

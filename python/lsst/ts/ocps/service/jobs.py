@@ -155,6 +155,7 @@ class JobService:
         try:
             await self._quotas.add(stored)
         except RequestError:
+            # After a failure of the database it is not certain that there is no such job: see `leftovers`.
             await self._uploads.discard(job.job_id)
             raise
         self._reaper.note_destruction(job.destruction)

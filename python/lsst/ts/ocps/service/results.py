@@ -28,12 +28,15 @@ from .errors import NotFoundError
 from .removal import make_removable
 from .schema import StoredResult
 
-__all__ = ["PROGRESS_FILE", "UPLOAD_FOLDER", "JobFolder", "last_line", "mime_type"]
+__all__ = ["PROGRESS_FILE", "RECEIVED_FOLDER", "UPLOAD_FOLDER", "JobFolder", "last_line", "mime_type"]
 
 _log = logging.getLogger(__name__)
 
 UPLOAD_FOLDER = "uploads"
-"""Name of the folder of the files that came with a job."""
+"""Name of the folder of the files that a job is given."""
+
+RECEIVED_FOLDER = "received"
+"""Name of the folder of files that came with requests, until their job runs."""
 
 PROGRESS_FILE = "progress.json"
 """Name of the output file that tells the progress; it is not a result."""

@@ -304,6 +304,11 @@ class Store:
             lambda connection: _read_job(connection.execute(FIND, {"which": job_id}))
         )
 
+    async def find_known(self, job_ids: Sequence[str]) -> frozenset[str]:
+        """Which of some jobs have a row, whoever may see them."""
+        query = sa.select(jobs.c.job_id).where(jobs.c.job_id.in_(job_ids))
+        return await self._database.read(lambda connection: frozenset(connection.scalars(query)))
+
     async def usage(self, owner_id: str | None) -> Usage:
         """What an owner has."""
         return await self._database.read(lambda connection: usage_of(connection, owner_id))
