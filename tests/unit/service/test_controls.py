@@ -16,9 +16,12 @@ from lsst.ts.ocps.service.controls import (
 )
 from lsst.ts.ocps.service.errors import UsageError
 from lsst.ts.ocps.service.forms import Form
+from lsst.ts.ocps.service.schema import now
 from lsst.ts.ocps.uws.phases import ExecutionPhase
+from lsst.ts.ocps.uws.times import format_time
 
 CREATED = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+LONG = timedelta(days=4_000_000)
 
 
 def form(*pairs: tuple[str, str]) -> Form:
@@ -32,7 +35,7 @@ def definition(**values: object) -> PayloadDefinition:
 
 def test_a_creating_request_without_controls_takes_those_of_the_payload() -> None:
     payload = definition(execution_duration=50, destruction="P2D")
-    controls = read_controls(form(), payload, created=CREATED)
+    controls = read_controls(form(), payload, created=CREATED, max_retention=LONG)
     assert not controls.run
     assert controls.run_id is None
     assert controls.execution_duration == 50
@@ -41,7 +44,7 @@ def test_a_creating_request_without_controls_takes_those_of_the_payload() -> Non
 
 def test_names_of_controls_are_taken_in_any_case() -> None:
     pairs = (("phase", "RUN"), ("RunId", "x"), ("executionDuration", "5"), ("Destruction", "2199-01-01"))
-    controls = read_controls(form(*pairs), definition(), created=CREATED)
+    controls = read_controls(form(*pairs), definition(), created=CREATED, max_retention=LONG)
     assert controls.run
     assert controls.run_id == "x"
     assert controls.execution_duration == 5
@@ -49,19 +52,34 @@ def test_names_of_controls_are_taken_in_any_case() -> None:
 
 
 def test_a_destruction_beyond_the_calendar_is_its_end() -> None:
-    controls = read_controls(form(), definition(destruction="P2999999D"), created=CREATED)
+    controls = read_controls(form(), definition(destruction="P2999999D"), created=CREATED, max_retention=LONG)
     assert controls.destruction.year == 9999
+
+
+def test_nothing_is_kept_longer_than_the_service_allows() -> None:
+    week = timedelta(days=7)
+    created = now()
+    for asked, payload, kept in (
+        ("2199-01-01", definition(), week),
+        (format_time(created + timedelta(days=1)), definition(), timedelta(days=1)),
+        ("", definition(destruction="P30D"), week),
+        ("", definition(destruction="P2D"), timedelta(days=2)),
+    ):
+        controls = read_controls(form(("DESTRUCTION", asked)), payload, created=created, max_retention=week)
+        assert controls.destruction == created + kept
 
 
 @pytest.mark.parametrize("text", ["", "x" * 64, "ocps-site-1-0abc", "ünïcode"])
 def test_run_ids_of_dali_are_taken(text: str) -> None:
-    assert read_controls(form(("RUNID", text)), definition(), created=CREATED).run_id == (text or None)
+    assert read_controls(form(("RUNID", text)), definition(), created=CREATED, max_retention=LONG).run_id == (
+        text or None
+    )
 
 
 @pytest.mark.parametrize("text", ["x" * 65, "two\nlines", "nul\0", "esc\x1b[0m"])
 def test_other_run_ids_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="RUNID"):
-        read_controls(form(("RUNID", text)), definition(), created=CREATED)
+        read_controls(form(("RUNID", text)), definition(), created=CREATED, max_retention=LONG)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +102,7 @@ def test_other_run_ids_are_refused(text: str) -> None:
 )
 def test_a_wrong_control_is_refused_by_its_name(pairs: list[tuple[str, str]], name: str) -> None:
     with pytest.raises(UsageError, match=name):
-        read_controls(form(*pairs), definition(), created=CREATED)
+        read_controls(form(*pairs), definition(), created=CREATED, max_retention=LONG)
 
 
 @pytest.mark.parametrize(

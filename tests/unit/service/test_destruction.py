@@ -86,6 +86,26 @@ class TestDestruction:
         assert (await fake.calls.job(path)).phase is P.PENDING
         await until_archived(fake, path)
 
+    async def test_a_job_is_kept_no_longer_than_the_service_allows_but_for_what_it_was_promised(
+        self, tmp_path: Path
+    ) -> None:
+        async with fake_service(tmp_path, max_retention=timedelta(days=2)) as fake:
+            path = await fake.calls.create("work")
+            job = await fake.calls.job(path)
+            assert job.creation_time is not None
+            assert job.destruction == job.creation_time + timedelta(days=2)
+            for asked, shown in (("2199-01-01", timedelta(days=2)), (in_seconds(86400), None)):
+                answer = await fake.calls.post(f"{path}/destruction", DESTRUCTION=asked)
+                assert answer.status_code == 303
+                destruction = (await fake.calls.job(path)).destruction
+                assert destruction is not None
+                assert destruction == job.creation_time + shown if shown else destruction < job.destruction
+            # The service allowed more then.
+            promised = now() + timedelta(days=30)
+            await fake.context.store.set_destruction(id_of(path), promised)
+            await fake.calls.post(f"{path}/destruction", DESTRUCTION="2199-01-01")
+            assert (await fake.calls.job(path)).destruction == promised
+
     async def test_another_process_that_is_quicker_does_no_harm(
         self, fake: FakeService, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> JobFolder:
 async def read(folder: JobFolder) -> tuple[StoredResult, ...]:
     job = Job("1a", ExecutionPhase.EXECUTING, creation_time=now())
     status = ExecutionStatus(ExecutorState.SUCCEEDED, 0)
-    outcome = await OutcomeReader().read(StoredJob(job, "p", "local", "out"), status, folder, ())
+    outcome = await OutcomeReader(100).read(StoredJob(job, "p", "local", "out"), status, folder, ())
     return outcome.files
 
 
@@ -72,3 +72,17 @@ async def test_a_result_that_cannot_be_read_has_no_digest(
     (folder.output_path / "broken").write_bytes(b"123")
     (file,) = await read(folder)
     assert (file.path, file.size, file.sha256) == ("broken", 3, None)
+
+
+async def test_why_a_job_failed_is_told_in_its_own_words_though_it_left_too_many_files(
+    folder: JobFolder,
+) -> None:
+    for name in "ab":
+        (folder.output_path / name).touch()
+    (folder.path / "stderr.txt").write_text("no such table\n")
+    job = StoredJob(Job("1a", ExecutionPhase.EXECUTING, creation_time=now()), "p", "local", "out")
+    outcome = await OutcomeReader(1).read(job, ExecutionStatus(ExecutorState.FAILED, 1), folder, ())
+    assert [file.path for file in outcome.files] == ["a", "stderr.txt"]
+    assert outcome.error is not None
+    assert outcome.error.message == "no such table"
+    assert "1 of 2 files are no results" in (folder.path / "stderr.txt").read_text()

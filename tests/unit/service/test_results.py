@@ -79,6 +79,40 @@ def test_ids_are_unique_and_fit_for_documents_whatever_the_names(folder: JobFold
     assert read(folder, listed["latin_1"]) == b"y"
 
 
+def test_of_too_many_outputs_the_first_ones_are_listed_and_the_others_told_of(folder: JobFolder) -> None:
+    for name in ("result.json", "z", "c", "b/2", "b/1", "a", "progress.json"):
+        put(folder, name)
+    for most in (6, 7):
+        assert len(folder.collect(most=most)) == 6
+    listed = folder.collect(most=4)
+    # What is read for what it says is there in any case.
+    assert [file.path for file in listed] == ["a", "b/1", "b/2", "result.json", "stderr.txt"]
+    said = "\nocps service: 2 of 6 files are no results: a job has 4 at most\n"
+    assert (folder.path / "stderr.txt").read_text() == said
+    assert listed[-1].size == len(said)
+
+
+def test_outputs_that_are_no_results_do_not_count(folder: JobFolder) -> None:
+    for name in ("a.txt", "b.txt", "c.fits"):
+        put(folder, name)
+    assert [file.path for file in folder.collect([ResultSpec(pattern="*.fits")], most=1)] == ["c.fits"]
+    assert not (folder.path / "stderr.txt").exists()
+
+
+def test_nothing_is_said_through_what_a_job_has_put_in_the_place_of_its_standard_error(
+    folder: JobFolder,
+) -> None:
+    for name in "ab":
+        put(folder, name)
+    stderr = folder.path / "stderr.txt"
+    stderr.symlink_to(folder.path.parent / "secret.txt")
+    assert [file.path for file in folder.collect(most=1)] == ["a"]
+    assert (folder.path.parent / "secret.txt").read_text() == "of the service"
+    stderr.unlink()
+    os.mkfifo(stderr)
+    assert [file.path for file in folder.collect(most=1)] == ["a"]
+
+
 def test_a_job_that_removed_its_outputs_has_none(folder: JobFolder) -> None:
     folder.output_path.rmdir()
     assert folder.collect() == ()

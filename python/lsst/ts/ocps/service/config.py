@@ -129,6 +129,13 @@ class ServiceConfig(BaseModel):
     """How long a job is still told of, as ARCHIVED and without results, after its time of destruction; 0: not
     at all."""
 
+    max_retention: timedelta = Field(default=timedelta(days=365), gt=timedelta(0), le=timedelta(days=36500))
+    """How long after its creation a job is kept at the latest, whatever time of destruction a client or a
+    payload asks for."""
+
+    max_results: int = Field(default=10_000, gt=0)
+    """How many files of a job are results; of more, the first ones by name."""
+
     on_stop: Literal["leave", "abort"] = "leave"
     """What a stop of the service does to running commands: ``leave`` lets them run, the next start finds them
     again; ``abort`` ends their jobs as ABORTED and waits for the commands."""

@@ -147,6 +147,7 @@ async def open_context(
             jobs_directory=config.jobs_directory,
             quotas=Quotas(store, config.limits),
             uploads=uploads,
+            max_retention=config.max_retention,
         )
         gate = Gate(access, config.limits, public_host=config.public_host, known_hosts=config.known_hosts)
         # Waiting requests are answered first, while everything is still there.
@@ -172,6 +173,7 @@ def _make_runner(  # noqa: PLR0917 (called once, by names of the same order)
         attach_patience=config.attach_patience,
         follow_patience=config.follow_patience,
         max_output=config.max_output,
+        max_results=config.max_results,
         removable=removable,
         uploads=uploads,
     )

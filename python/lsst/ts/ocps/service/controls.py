@@ -61,8 +61,18 @@ class Waiting:
     """Wait only while the job is in this phase; None: in any."""
 
 
-def read_controls(form: Form, definition: PayloadDefinition, *, created: datetime) -> JobControls:
-    """Read the control parameters of a creating request."""
+def read_controls(
+    form: Form, definition: PayloadDefinition, *, created: datetime, max_retention: timedelta
+) -> JobControls:
+    """Read the control parameters of a creating request.
+
+    Parameters
+    ----------
+    form, definition, created
+        The request, the payload, and when the job is created.
+    max_retention
+        How long it is kept at the latest.
+    """
     for name in ("ACTION", "WAIT"):
         if form.get_all(name):
             raise UsageError(f"{name}: makes no sense when a job is created")
@@ -72,7 +82,10 @@ def read_controls(form: Form, definition: PayloadDefinition, *, created: datetim
     return JobControls(
         run=form.get("PHASE") is not None and read_phase_request(form, ("RUN",)) == "RUN",
         run_id=_read_run_id(form),
-        destruction=_optional_destruction(form) or shift(created, definition.destruction),
+        destruction=min(
+            _optional_destruction(form) or shift(created, definition.destruction),
+            shift(created, max_retention),
+        ),
         execution_duration=(
             definition.execution_duration
             if form.get("EXECUTIONDURATION") is None

@@ -62,6 +62,8 @@ class JobService:
         How much each owner may have.
     uploads
         Keeps the files that come with jobs.
+    max_retention
+        How long a job is kept at the latest.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class JobService:
         jobs_directory: Path,
         quotas: Quotas,
         uploads: UploadStore,
+        max_retention: timedelta,
     ) -> None:
         self._definitions = definitions
         self._store = store
@@ -84,6 +87,7 @@ class JobService:
         self._jobs_directory = jobs_directory
         self._quotas = quotas
         self._uploads = uploads
+        self._max_retention = max_retention
         self._ids = JobIds()
         self._caller = ANYBODY
 
@@ -130,7 +134,7 @@ class JobService:
         if spec is None:
             raise NotFoundError(f"payload {payload} is not run by this service")
         created = now()
-        controls = read_controls(form, definition, created=created)
+        controls = read_controls(form, definition, created=created, max_retention=self._max_retention)
         run = run or controls.run
         files = read_uploads(form, definition, self._uploads.section)
         pairs = await check_parameters(definition, form.without(CONTROLS | {UPLOAD}))
@@ -285,7 +289,7 @@ class JobService:
         return changed
 
     async def set_destruction(self, payload: str, job_id: str, form: Form) -> StoredJob:
-        """Set the time of destruction.
+        """Set the time of destruction; nothing is kept longer than the service allows.
 
         Raises
         ------
@@ -296,6 +300,7 @@ class JobService:
         stored = await self.get(payload, job_id)
         if stored.phase is ExecutionPhase.ARCHIVED:
             raise WrongPhaseError("DESTRUCTION: cannot be changed any more, the job is ARCHIVED")
+        time = min(time, self._latest_destruction(stored.job))
         changed = await self._store.set_destruction(job_id, time)
         if changed is None:
             raise NotFoundError(f"job {job_id} has been destroyed meanwhile")
@@ -373,6 +378,11 @@ class JobService:
     async def open_upload(self, stored: StoredJob, name: str) -> tuple[IO[bytes], Version]:
         """Open a file that came with the request, and its version; the caller closes it."""
         return await asyncio.to_thread(self._folder(stored).open_upload, name)
+
+    def _latest_destruction(self, job: Job) -> datetime:
+        """Until when a job may be kept; a time that it was given when longer ones were allowed stays so."""
+        latest = shift(job.creation_time or now(), self._max_retention)
+        return max(latest, job.destruction) if job.destruction else latest
 
     def _folder(self, stored: StoredJob) -> JobFolder:
         return JobFolder(self._jobs_directory / stored.job_id, stored.outputs)

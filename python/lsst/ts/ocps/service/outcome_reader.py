@@ -32,9 +32,16 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class OutcomeReader:
-    """Reads what commands left. Digests are of what is there when the job ends, and are told with its end."""
+    """Reads what commands left. Digests are of what is there when the job ends, and are told with its end.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    max_results
+        How many files of a job are results.
+    """
+
+    def __init__(self, max_results: int) -> None:
+        self._max_results = max_results
         self._turns = asyncio.Semaphore(_TURNS)
 
     async def read(
@@ -51,7 +58,9 @@ class OutcomeReader:
         wanted
             Which outputs are results; empty: all.
         """
-        outcome, has_digests = await asyncio.to_thread(_collect, stored, status, folder, wanted)
+        outcome, has_digests = await asyncio.to_thread(
+            _collect, stored, status, folder, wanted, self._max_results
+        )
         if has_digests:
             return outcome
         async with self._turns:
@@ -70,14 +79,19 @@ async def _read_in_pieces(folder: JobFolder, result: StoredResult) -> StoredResu
 
 
 def _collect(
-    stored: StoredJob, status: ExecutionStatus, folder: JobFolder, wanted: Sequence[ResultSpec]
+    stored: StoredJob,
+    status: ExecutionStatus,
+    folder: JobFolder,
+    wanted: Sequence[ResultSpec],
+    max_results: int,
 ) -> tuple[Outcome, bool]:
     """What the command left, and whether there are digests already."""
-    files = folder.collect(wanted)
+    # First what the command said, for more may be said of its files.
+    error = _error(stored, status, folder)
+    files = folder.collect(wanted, most=max_results)
     is_small = sum(file.size for file in files) <= _SMALL
     if is_small:
         files = tuple(digested for file in files for digested in _digest(folder, file) if digested)
-    error = _error(stored, status, folder)
     return Outcome(status.end_time or now(), status.exit_code, files, error), is_small
 
 

@@ -5,6 +5,7 @@ symbolic link is ever followed and nothing but regular files is opened.
 """
 
 import errno
+import heapq
 import json
 import logging
 import mimetypes
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -110,24 +112,63 @@ class JobFolder:
                 if not (is_deep or is_locked) or not make_removable(self.path, max_depth=_MAX_DEPTH):
                     raise
 
-    def collect(self, wanted: Sequence[ResultSpec] = ()) -> tuple[StoredResult, ...]:
+    def collect(
+        self, wanted: Sequence[ResultSpec] = (), *, most: int = sys.maxsize
+    ) -> tuple[StoredResult, ...]:
         """List the outputs, sorted by path, and then what the command said, if it said anything.
 
         Parameters
         ----------
         wanted
             Which outputs are results; empty: all.
+        most
+            How many are listed; of more, the first ones, and a line on standard error tells of the others.
         """
         results: dict[str, StoredResult] = {}
-        for path, size in sorted(self._walk(PurePosixPath(self.outputs))):
-            if path != PROGRESS_FILE and (media_type := _find_type(path, wanted)) is not None:
-                result_id = _unique_id(path, results)
-                results[result_id] = StoredResult(result_id, path, size, media_type)
+        for path, size, media_type in self._choose(wanted, most):
+            result_id = _unique_id(path, results)
+            results[result_id] = StoredResult(result_id, path, size, media_type)
         for name in (STDOUT, STDERR):
             if size := self._size_of(name):
                 result_id = _unique_id(name, results)
                 results[result_id] = StoredResult(result_id, name, size, "text/plain", is_log=True)
         return tuple(results.values())
+
+    def _choose(self, wanted: Sequence[ResultSpec], most: int) -> list[tuple[str, int, str]]:
+        """Paths, sizes and types of the outputs that are results, without keeping all that there are."""
+        meaningful: list[tuple[str, int, str]] = []
+        total = 0
+
+        def others() -> Iterator[tuple[str, int, str]]:
+            nonlocal total
+            for path, size in self._walk(PurePosixPath(self.outputs)):
+                if path == PROGRESS_FILE or (media_type := _find_type(path, wanted)) is None:
+                    continue
+                total += 1
+                if path in _MEANINGFUL:
+                    meaningful.append((path, size, media_type))
+                else:
+                    yield path, size, media_type
+
+        first = heapq.nsmallest(most, others())
+        chosen = sorted(meaningful + first[: max(0, most - len(meaningful))])
+        if left_out := total - len(chosen):
+            self._say(f"{left_out} of {total} files are no results: a job has {most} at most")
+        return chosen
+
+    def _say(self, text: str) -> None:
+        """Add a line to the standard error of the job, for whoever reads it."""
+        _log.warning("%s: %s", self.path, text)
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            with self._opened_folder(()) as directory:
+                opened = os.open(STDERR, how, 0o644, dir_fd=directory)
+            with os.fdopen(opened, "ab") as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    file.write(f"\nocps service: {text}\n".encode())
+        except OSError as error:
+            # Its job has put something else there, or the disk is full.
+            _log.warning("%s: %s", self.path / STDERR, error)
 
     def open_result(self, result: StoredResult) -> tuple[IO[bytes], Version]:
         """Open an output; the file and its version now.
@@ -254,14 +295,19 @@ def _find_type(path: str, wanted: Sequence[ResultSpec]) -> str | None:
 def _walk(directory: int, relative: PurePosixPath) -> Iterator[tuple[str, int]]:
     """Walk a folder that is open: what takes the place of one meanwhile is not followed."""
     try:
+        folders = []
         with os.scandir(directory) as scan:
-            entries = [entry for entry in scan if not entry.name.startswith(".")]
-        for entry in entries:
-            path = relative / entry.name
-            if entry.is_file(follow_symlinks=False):
-                yield str(path), entry.stat(follow_symlinks=False).st_size
-            elif entry.is_dir(follow_symlinks=False):
-                yield from _walk_inner(directory, path)
+            for entry in scan:
+                if entry.name.startswith("."):
+                    continue
+                path = relative / entry.name
+                if entry.is_file(follow_symlinks=False):
+                    yield str(path), entry.stat(follow_symlinks=False).st_size
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(path)
+        # Now that the list is read to its end, its descriptor is free for those of the folders.
+        for path in folders:
+            yield from _walk_inner(directory, path)
     except OSError as error:
         # The job may have removed or locked it; the rest is still worth having.
         _log.warning("outputs in %s are left out: %s", relative, error)

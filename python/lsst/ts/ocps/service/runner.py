@@ -117,6 +117,8 @@ class JobRunner:
         How long it is tried to follow a command again that its executor lost sight of (s).
     max_output
         How much is kept of what a command says on each of its streams (byte).
+    max_results
+        How many files of a job are results.
     removable
         Set when the command of a destroyed job has ended.
     uploads
@@ -134,6 +136,7 @@ class JobRunner:
         attach_patience: float,
         follow_patience: float,
         max_output: int,
+        max_results: int,
         removable: asyncio.Event,
         uploads: UploadStore,
     ) -> None:
@@ -148,7 +151,7 @@ class JobRunner:
         self._follow_patience = follow_patience
         self._max_output = max_output
         self._removable = removable
-        self._outcomes = OutcomeReader()
+        self._outcomes = OutcomeReader(max_results)
         self._uploads = uploads
 
     def folder(self, stored: StoredJob) -> JobFolder:
