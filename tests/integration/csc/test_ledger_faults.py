@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lsst.ts.ocps.csc import tracker
+from lsst.ts.ocps.csc import reconcile
 from lsst.ts.ocps.csc.adoption import find_lost_runs
 from lsst.ts.ocps.csc.backends import BackendPool
 from lsst.ts.ocps.csc.enums import FaultCode
@@ -107,7 +107,7 @@ async def test_a_run_accepted_while_lost_jobs_are_looked_for_is_not_taken_for_on
         looked.set()
         return found
 
-    monkeypatch.setattr(tracker, "find_lost_runs", look_late)
+    monkeypatch.setattr(reconcile, "find_lost_runs", look_late)
     async with csc_bench.csc() as csc, csc_bench.remote() as remote:
         ack = await start(remote)
         async with asyncio.timeout(TIMEOUT):

@@ -147,7 +147,7 @@ async def test_a_command_that_got_no_job_before_a_long_break_is_refused(csc_benc
             ack = await sending
             assert ack.ack == SalRetCode.CMD_FAILED
             assert "OCPS was not running" in ack.result
-            await csc.context.tracker._reconcile()
+            await csc.context.tracker._reconciler.reconcile()
             assert await unfinished(csc) == []
         assert remote.evt_job_result.nqueued == 0
     assert csc_bench.service.jobs() == {}
@@ -205,7 +205,7 @@ async def test_an_orphan_is_deleted_when_it_is_found(csc_bench: CscBench) -> Non
         await final_ack(remote, "run", ack)
         await eventually(lambda: not csc.context.tracker._followers)
         assert len(csc_bench.service.jobs()) == 2
-        await csc.context.tracker._reconcile()
+        await csc.context.tracker._reconciler.reconcile()
         (job,) = csc_bench.service.jobs().values()
         assert job.job_id == "2"
 

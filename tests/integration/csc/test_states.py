@@ -208,7 +208,7 @@ async def test_states_fault_3_a_ledger_that_cannot_be_written_takes_no_new_run_a
         await eventually(lambda: not csc.context.tracker._followers)
         connection.execute("PRAGMA query_only = OFF")
         # What could not be written is made up for, so that the next process does not report it once more.
-        await csc.context.tracker._reconcile()
+        await csc.context.tracker._reconciler.reconcile()
         assert await csc.context.ledger.unfinished() == []
         assert csc.context.tracker._followers == {}
 
@@ -231,7 +231,7 @@ async def test_states_fault_4_an_internal_task_died_and_its_run_is_taken_up_agai
         await eventually(lambda: csc.summary_state is State.FAULT)
         assert csc.evt_errorCode.data.errorCode == FaultCode.TASK_DIED
         assert "a mistake of ours" in csc.evt_errorCode.data.errorReport
-        await csc.context.tracker._reconcile()
+        await csc.context.tracker._reconciler.reconcile()
         assert (await final_ack(remote, "run", ack)).ack == SalRetCode.CMD_COMPLETE
         assert remote.evt_job_result.nqueued == 1
 

@@ -237,19 +237,19 @@ class Ledger:
         """
         skipped = frozenset(known)
 
-        def call(connection: sqlite3.Connection) -> list[str]:
+        def call(connection: sqlite3.Connection) -> list[tuple[str, str]]:
             rows = connection.execute(
                 "SELECT run_id, record FROM runs WHERE step <> 'reported' ORDER BY accepted_at, run_id"
             )
-            return [text for run_id, text in rows if run_id not in skipped]
+            return [row for row in rows if row[0] not in skipped]
 
-        texts: list[str] = await self._submit(call)
+        rows: list[tuple[str, str]] = await self._submit(call)
         if on_unreadable is None:
-            return [self._parse(text) for text in texts]
+            return [self._parse(text, run_id) for run_id, text in rows]
         records = []
-        for text in texts:
+        for run_id, text in rows:
             try:
-                records.append(self._parse(text))
+                records.append(self._parse(text, run_id))
             except LedgerDamagedError as error:
                 if text not in self._unreadable:
                     self._unreadable.add(text)
@@ -343,11 +343,12 @@ class Ledger:
     def _submit(self, call: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
         return self._thread.submit(call)
 
-    def _parse(self, text: str) -> RunRecord:
+    def _parse(self, text: str, run_id: str = "asked for") -> RunRecord:
         try:
             return RECORD.validate_json(text)
         except ValidationError as error:
-            raise LedgerDamagedError(f"ledger {self._path} has a row that cannot be read: {error}") from error
+            reason = f"ledger {self._path} has a row that cannot be read, of run {run_id}: {error}"
+            raise LedgerDamagedError(reason) from error
 
     # What follows runs in the ledger's thread.
 

@@ -1,19 +1,15 @@
 """Every run of this CSC, from the process start on, in every summary state."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lsst.ts.ocps.aio.periodic import run_periodically
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.client.base import Backend
-from lsst.ts.ocps.client.errors import BackendError
 
-from .adoption import find_lost_runs
 from .backends import BackendPool, find_job
-from .creation import Pairs, delete_orphans
+from .creation import Pairs
 from .crowd import Crowd
 from .deposit import Depositor
 from .documents import reported_job_id
@@ -26,19 +22,16 @@ from .logs import get_logger
 from .parts import Parts
 from .patience import Patience
 from .prerequisites import wait_for_job
+from .reconcile import Reconciler, Surroundings
 from .records import CommandKey, Run, RunRecord
 from .reporter import Reporter
 from .runs import CreateIntended, observe
 
 __all__ = ["Tracker"]
 
-_RECONCILE_INTERVAL = 30.0
 _REFOLLOW_PAUSE = 1.0
 """A run whose follower died is followed again at the next reconciling; this is the pace of asking until then
 (s)."""
-
-_ORPHAN_LIFE = 86400.0
-"""How long an orphan is looked for (s); it never runs, and its service destroys it some day."""
 
 
 class Tracker:
@@ -81,20 +74,18 @@ class Tracker:
         )
         self._followers: dict[str, Follower] = {}
         self._handovers = Handovers(ledger, self._tasks, on_ledger_error)
-        self._suspects: dict[str, tuple[RunRecord, float]] = {}
-        self._ended_lately: set[str] = set()
-        self._payloads: tuple[str, ...] = ()
-        self._configured: tuple[dict[str, Any], ...] = ()
-        self._keep_runs = 90 * 86400.0
+        self._reconciler = Reconciler(
+            self._parts,
+            get_known=lambda: self._followers.keys() | self._handovers.run_ids,
+            get_used=lambda: [follower.record.run.backend for follower in self._followers.values()],
+            follow=lambda record: self._follow(Follower(record, self._parts)),
+        )
         self._log = get_logger("tracker")
 
     async def start(self) -> None:
         """Take up the runs that an earlier process left, and go on looking after them."""
-        await self._reconcile()
-        _ = self._tasks.start(
-            run_periodically(self._reconcile, interval=_RECONCILE_INTERVAL, first_delay=_RECONCILE_INTERVAL),
-            name="reconcile",
-        )
+        await self._reconciler.reconcile()
+        _ = self._tasks.start(self._reconciler.run(), name="reconcile")
         _ = self._tasks.start(collect_garbage(lambda: bool(self._followers)), name="garbage")
 
     def configure(
@@ -119,9 +110,7 @@ class Tracker:
         keep_runs
             How long the ledger remembers reported runs (s).
         """
-        self._payloads = tuple(payloads)
-        self._configured = tuple(backends)
-        self._keep_runs = keep_runs
+        self._reconciler.surroundings = Surroundings(tuple(payloads), tuple(backends), keep_runs)
         self._parts.patience = replace(self._parts.patience, create=create, max_command_age=max_command_age)
 
     @property
@@ -250,8 +239,9 @@ class Tracker:
         BackendError
             If it was not found and a list could not be read.
         """
-        backends = [await self._parts.pool.get(stored) for stored in self._configured]
-        return await find_job(backends, self._payloads, job_id)
+        known = self._reconciler.surroundings
+        backends = [await self._parts.pool.get(stored) for stored in known.backends]
+        return await find_job(backends, known.payloads, job_id)
 
     def adopt(self, prefix: str) -> None:
         """If the ledger is empty, look for jobs of a CSC that has lost it, and follow them.
@@ -261,24 +251,7 @@ class Tracker:
         prefix
             What the run_ids of this CSC begin with.
         """
-        _ = self._tasks.start(self._adopt(prefix), name="adopt")
-
-    async def _adopt(self, prefix: str) -> None:
-        try:
-            if not await self._parts.ledger.is_empty():
-                return
-            for stored in self._configured:
-                for record in await find_lost_runs(self._parts.pool, stored, self._payloads, prefix):
-                    # Accepted while the lists were read: its row was there before its job.
-                    if await self._parts.ledger.find(record.run.run_id) is not None:
-                        continue
-                    if await self._parts.ledger.add(record) is None:
-                        self._log.warning(
-                            "adopted a job that the ledger has lost", **record.to_logging_context()
-                        )
-                        self._follow(Follower(record, self._parts))
-        except (BackendError, LedgerError) as error:
-            self._log.warning("jobs were not looked for", error=str(error))
+        _ = self._tasks.start(self._reconciler.adopt(prefix), name="adopt")
 
     async def aclose(self) -> None:
         """Stop following; the runs go on, and a later process follows them."""
@@ -296,18 +269,11 @@ class Tracker:
             await follower.run()
         finally:
             del self._followers[run_id]
-            self._ended_lately.add(run_id)
+            self._reconciler.note_end(follower.record)
             self._parts.reporter.note_change()
             # Whoever waits for this follower must not wait for a dead one.
             follower.settled.set()
             follower.ended.set()
-            record = follower.record
-            may_be_orphans = record.create_attempts > 1 or (
-                record.create_attempts > 0 and record.handle is None
-            )
-            # Where creating is starting, a job that is PENDING is about to run, and nobody's to delete.
-            if may_be_orphans and record.run.creates_pending:
-                self._suspects[run_id] = (record, time.time())
 
     async def _wait_for_other(self, identifier: str) -> str:
         """Wait until a job or run has ended; returns why it counts as ended where that was not seen."""
@@ -320,45 +286,6 @@ class Tracker:
             if follower is None or not follower.record.has_ended:
                 await asyncio.sleep(_REFOLLOW_PAUSE)
         return await wait_for_job(identifier, self.find_foreign)
-
-    async def _reconcile(self) -> None:
-        """Follow every unfinished run that nobody follows, delete orphans, forget what is old."""
-        followed = set(self._followers) | self._handovers.run_ids
-        self._ended_lately.clear()
-        try:
-            # One whose end is not there would be reported once more.
-            await self._parts.ledger.save_unsaved()
-            # A row that cannot be read must not keep the other runs from being followed.
-            records = await self._parts.ledger.unfinished(self._parts.on_ledger_error, known=followed)
-            await self._parts.ledger.purge(time.time() - self._keep_runs)
-        except LedgerError as error:
-            self._parts.on_ledger_error(error)
-            return
-        for record in records:
-            run_id = record.run.run_id
-            # What was read of a run that has ended meanwhile is from before its end.
-            if run_id in self._followers or run_id in self._ended_lately:
-                continue
-            if run_id not in self._handovers.run_ids:
-                self._log.info("followed again", step=record.state.step, **record.to_logging_context())
-                self._follow(Follower(record, self._parts))
-        await self._delete_orphans()
-        used = [*self._configured, *(follower.record.run.backend for follower in self._followers.values())]
-        await self._parts.pool.keep_only(used)
-
-    async def _delete_orphans(self) -> None:
-        for run_id, (record, since) in list(self._suspects.items()):
-            try:
-                backend = await self._parts.pool.get(record.run.backend)
-                if deleted := await delete_orphans(backend, record):
-                    self._log.info("deleted orphans", count=deleted, **record.to_logging_context())
-            except BackendError as error:
-                if time.time() - since < _ORPHAN_LIFE:
-                    continue
-                self._log.warning(
-                    "orphans are left to their service", error=str(error), **record.to_logging_context()
-                )
-            del self._suspects[run_id]
 
 
 def _is_named(record: RunRecord, identifier: str) -> bool:
