@@ -8,15 +8,16 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from typing_extensions import override
 
 from lsst.ts.ocps.service.main import running_service
 from lsst.ts.ocps.uws.codec import parse_parameters
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.file_server import FileServer
-from support.http_server import Reply, Request
+from support.http_server import HttpServer, Reply, Request
 from support.processes import end_commands
 from support.service_calls import Calls
-from support.service_process import make_config
+from support.service_process import ServiceProcess, make_config
 from support.uws_samples import schema_problems
 
 pytestmark = pytest.mark.asyncio
@@ -207,3 +208,50 @@ async def test_uploads_go_with_the_job(calls: Calls, tmp_path: Path) -> None:
     async with asyncio.timeout(20):
         while await asyncio.to_thread(folders, tmp_path):  # noqa: ASYNC110 (another process would see no more)
             await asyncio.sleep(0.02)
+
+
+class SlowServer(HttpServer):
+    """Lets the first request wait for ever, and answers the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    @override
+    async def answer(self, request: Request) -> Reply:
+        if not self.asked.is_set():
+            self.asked.set()
+            await asyncio.Event().wait()
+        return Reply(200, CONTENT, closes=True)
+
+    @override
+    def end_jobs(self) -> None:
+        """There are none."""
+
+
+@pytest.mark.system
+async def test_a_job_whose_service_was_killed_before_the_command_was_started_is_run_by_the_next(
+    tmp_path: Path,
+) -> None:
+    async with SlowServer() as files:
+        host = f"127.0.0.1:{files.port}"
+        uploads = {"max_bytes": 100_000, "schemes": ["http"], "hosts": [host], "internal_hosts": [host]}
+        service = ServiceProcess(make_config(tmp_path, {"take": PAYLOAD}, uploads=uploads), tmp_path / "log")
+        try:
+            await service.start()
+            async with Calls.to(service.url) as calls:
+                answer = await create(calls, f"table,http://{host}/x")
+                path = answer.headers["Location"].removeprefix(service.url)
+                async with asyncio.timeout(30):
+                    await files.asked.wait()
+                assert (await calls.job(path)).phase is P.QUEUED
+            await service.kill()
+            await service.start()
+            async with Calls.to(service.url) as calls:
+                job = await calls.end(path)
+                assert (job.phase, job.error) == (P.COMPLETED, None)
+                assert (await calls.http.get(f"{path}/results/result")).content == CONTENT
+            await service.stop()
+            assert service.log.read_text().count('"queued again') == 1
+        finally:
+            service.close()

@@ -121,6 +121,22 @@ class TestStore:
             claims = await asyncio.gather(*(store.claim("1a") for _ in range(10)))
         assert len([claim for claim in claims if claim is not None]) == 1
 
+    async def test_only_a_job_that_we_have_claimed_and_that_is_queued_is_put_back(
+        self, place: Path | sa.URL
+    ) -> None:
+        async with opened(place) as store:
+            await put(store, P.QUEUED)
+            assert await store.put_back("1a") is None
+            await store.claim("1a", native_id="x")
+            other = Store(store.database, PhaseWatch(), instance="another")
+            assert await other.put_back("1a") is None
+            back = await store.put_back("1a")
+            assert back is not None
+            assert (back.phase, back.handed_over, back.native_id) == (P.QUEUED, False, None)
+            assert await store.claim("1a") is not None
+            await store.begin("1a", P.QUEUED, start_time=now(), native_id="y")
+            assert await store.put_back("1a") is None
+
     async def test_a_change_is_published_with_the_job_after_it(self, place: Path | sa.URL) -> None:
         watch = PhaseWatch()
         async with opened(place, watch) as store:

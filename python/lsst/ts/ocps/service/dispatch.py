@@ -76,7 +76,7 @@ class Dispatcher:
         """Take up what an earlier life of the service left: commands that may run, jobs that wait."""
         for stored in await self._store.list_handed_over():
             self._queue.note_start(self._place(stored))
-            self._start(stored.job_id, self._runner.resume(stored))
+            self._start(stored.job_id, self._resume(stored))
         for stored in await self._store.list_queued():
             self._queue.add(self._place(stored))
         handed_over, queued = len(self._queue.running), self._queue.waiting
@@ -93,7 +93,7 @@ class Dispatcher:
         for stored in adopted:
             if stored.job_id not in self._queue.running:
                 self._queue.note_start(self._place(stored))
-                self._start(stored.job_id, self._runner.resume(stored))
+                self._start(stored.job_id, self._resume(stored))
 
     async def note_news(self, job_id: str, payload: str, phase: ExecutionPhase) -> None:
         """Take notice of what another process has done to a job; a failure of the database is reconciled."""
@@ -136,7 +136,7 @@ class Dispatcher:
         self._fill_slots()
 
     def _offer(self, stored: StoredJob) -> None:
-        """Run a job that another process has queued, if this machine has what it asks for."""
+        """Run a queued job when its turn comes, if this machine has what it asks for."""
         try:
             self._queue.add(self._place(stored))
         except ValueError as error:
@@ -215,6 +215,7 @@ class Dispatcher:
             priority=run.priority if run else 0,
             demand=demand or Capacity(),
             max_active=limit,
+            executor=stored.executor,
         )
 
     def _fill_slots(self) -> None:
@@ -223,8 +224,14 @@ class Dispatcher:
 
     async def _run(self, job: QueuedJob) -> None:
         ends = self._queue.ends
-        if not await self._runner.run(job.job_id, max_active=job.max_active):
+        if not await self._runner.run(job.job_id, job.executor, max_active=job.max_active):
             self._queue.put_back(job.job_id, ends=ends)
+
+    async def _resume(self, stored: StoredJob) -> None:
+        waiting = await self._runner.resume(stored)
+        if waiting is not None:
+            self._queue.note_end(waiting.job_id)
+            self._offer(waiting)
 
     def _start(self, job_id: str, work: Coroutine[Any, Any, None]) -> None:
         self._idle.clear()

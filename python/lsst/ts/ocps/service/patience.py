@@ -36,11 +36,13 @@ def patient(store: Store) -> Store:
     return store.on(_PatientDatabase(store.database))
 
 
-async def claim_patiently(store: Store, job_id: str, *, max_active: int | None) -> StoredJob | None:
+async def claim_patiently(
+    store: Store, job_id: str, *, max_active: int | None, native_id: str | None
+) -> StoredJob | None:
     """Take a queued job for an executor, as `Store.claim` does, however long the database is away."""
     while True:
         try:
-            return await store.claim(job_id, max_active=max_active)
+            return await store.claim(job_id, max_active=max_active, native_id=native_id)
         except StoreUnavailableError as error:
             _log.warning("job %s cannot be taken; trying again: %s", job_id, error)
         found = await patient(store).find_any(job_id)

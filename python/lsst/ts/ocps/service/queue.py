@@ -54,6 +54,9 @@ class QueuedJob:
     max_active: int | None = None
     """How many jobs of its payload may run at once; None: any number."""
 
+    executor: str = ""
+    """The kind of what is to run it."""
+
 
 @dataclass(slots=True)
 class _Level:

@@ -92,8 +92,8 @@ class JobFolder:
         return self.path / self.outputs
 
     def make(self) -> None:
-        """Make both folders."""
-        self.output_path.mkdir(parents=True)
+        """Make both folders; an attempt that broke off may have made them."""
+        self.output_path.mkdir(parents=True, exist_ok=True)
 
     def remove(self) -> None:
         """Remove everything; harmless if it is gone."""

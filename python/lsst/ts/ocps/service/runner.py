@@ -35,6 +35,9 @@ _PHASES = {
     ExecutorState.TIMED_OUT: ExecutionPhase.ABORTED,
     ExecutorState.EXCEEDED: ExecutionPhase.ERROR,
 }
+_WITHDRAWN = ExecutionStatus(ExecutorState.UNKNOWN, message="withdrawn before it began")
+"""What was found of a command that was not started, and will not be."""
+
 _SUBMIT_TIME = 30.0
 """How long an executor that is short of something is asked again (s)."""
 
@@ -158,13 +161,15 @@ class JobRunner:
         """The folder of a job."""
         return JobFolder(self._jobs_directory / stored.job_id, stored.outputs)
 
-    async def run(self, job_id: str, *, max_active: int | None = None) -> bool:
+    async def run(self, job_id: str, executor: str, *, max_active: int | None = None) -> bool:
         """Run a queued job; does nothing if it is not queued any more.
 
         Parameters
         ----------
         job_id
             Which job.
+        executor
+            The kind of its executor.
         max_active
             How many jobs of its payload may run at once, in all processes together; None: any number.
 
@@ -174,7 +179,9 @@ class JobRunner:
             Whether the job has been dealt with. If not, as many of its payload run as may.
         """
         # Written down before the act: after a crash the executor is asked what became of it.
-        stored = await claim_patiently(self._hasty_store, job_id, max_active=max_active)
+        found = self._executors.get(executor)
+        native_id = found.preliminary_id() if found else None
+        stored = await claim_patiently(self._hasty_store, job_id, max_active=max_active, native_id=native_id)
         if stored is None:
             current = await self._store.find_any(job_id)
             return current is None or current.phase is not ExecutionPhase.QUEUED or current.handed_over
@@ -201,18 +208,41 @@ class JobRunner:
                 await self._store.set_native_id(job_id, native_id)
             await self._follow(stored, executor, status, news, native_id)
 
-    async def resume(self, stored: StoredJob) -> None:
-        """Follow a job that an earlier life of the service handed over."""
+    async def resume(self, stored: StoredJob) -> StoredJob | None:
+        """Follow a job that an earlier life of the service took, to its end.
+
+        Returns
+        -------
+        StoredJob
+            The job, if it waits again: its command was not started, and will not be by that life.
+        """
         _bind(stored)
         executor = self._executors.get(stored.executor)
         if executor is None:
             _log.error("nobody can tell what became of the job", executor=stored.executor)
             if stored.phase in {ExecutionPhase.EXECUTING, ExecutionPhase.SUSPENDED}:
                 await self._store.lose_sight(stored.job_id, stored.phase)
-            return
+            return None
         with self._news.following(stored.job_id) as news:
-            status = await self._attach(executor, stored, stored.native_id, _Search(self._attach_patience))
+            search = _Search(self._attach_patience)
+            status = await self._attach(executor, stored, stored.native_id, search, may_withdraw=True)
+            if status is _WITHDRAWN:
+                return await self._put_back(stored)
             await self._follow(stored, executor, status, news, stored.native_id)
+        return None
+
+    async def _put_back(self, stored: StoredJob) -> StoredJob | None:
+        """Let a job wait again whose command surely never ran; settle one that was ended meanwhile."""
+        waiting = await self._store.put_back(stored.job_id)
+        if waiting is None:
+            waiting = await self._store.find_any(stored.job_id)
+            if waiting is not None and waiting.phase in FINAL:
+                await self._settle(waiting, waiting.phase, Outcome(now()))
+                return None
+        if waiting is None or waiting.handed_over:
+            return None
+        _log.warning("queued again: it was taken, but its command was never started")
+        return waiting
 
     async def cancel(self, stored: StoredJob) -> None:
         """Ask for the end of a command; harmless if none runs."""
@@ -257,18 +287,33 @@ class JobRunner:
         )
 
     async def _attach(
-        self, executor: Executor, stored: StoredJob, native_id: str | None, search: _Search, lost: str = ""
+        self,
+        executor: Executor,
+        stored: StoredJob,
+        native_id: str | None,
+        search: _Search,
+        lost: str = "",
+        *,
+        may_withdraw: bool = False,
     ) -> ExecutionStatus:
-        """Follow a command of an earlier life, or one that was lost sight of, for the reason ``lost``."""
+        """Follow a command of an earlier life, or one that was lost sight of, for the reason ``lost``.
+
+        `_WITHDRAWN` if it may be withdrawn, and was.
+        """
+        # Of what was seen to run, a lost trace tells nothing.
+        may_withdraw = may_withdraw and stored.job.start_time is None
         execution = attached_execution(stored, self.folder(stored))
         while not lost or await search.pause():
             try:
                 status = await executor.attach(execution, native_id or "")
+                is_lost = status.state is ExecutorState.UNKNOWN
+                if is_lost and may_withdraw and await executor.withdraw(execution, native_id or ""):
+                    return _WITHDRAWN
             except Exception as error:  # noqa: BLE001 (it is logged, and the error of the job in the end)
                 _log.exception("the command cannot be followed")
                 lost = f"{type(error).__name__}: {error}"
                 continue
-            if status.state is not ExecutorState.UNKNOWN:
+            if not is_lost:
                 _log.info("found again", state=status.state, message=status.message)
                 search.note_found()
                 # An abort while nobody followed the command has not reached it.

@@ -20,6 +20,7 @@ __all__ = [
     "HIDDEN",
     "HIDE",
     "NOTHING_KEPT",
+    "PUT_BACK",
     "REMOVE",
     "SET_DESTRUCTION",
     "SET_DURATION",
@@ -34,6 +35,9 @@ UPDATE_IN_PHASE = UPDATE.where(jobs.c.phase == sa.bindparam("old"))
 _UPDATE_KEPT = UPDATE.where(jobs.c.destroyed.is_(False))
 ARCHIVE = UPDATE_IN_PHASE.where(jobs.c.destroyed.is_(False))
 CLAIM = UPDATE_IN_PHASE.where(jobs.c.handed_over.is_(False))
+PUT_BACK = UPDATE_IN_PHASE.where(
+    jobs.c.handed_over.is_(True), jobs.c.instance == sa.bindparam("whose", type_=sa.String)
+)
 _others = jobs.alias("others")
 _TAKEN = (
     sa.select(sa.func.count())

@@ -28,6 +28,7 @@ from .statements import (
     HIDDEN,
     HIDE,
     NOTHING_KEPT,
+    PUT_BACK,
     REMOVE,
     SET_DESTRUCTION,
     SET_DURATION,
@@ -211,7 +212,9 @@ class Store:
         self._note_phase(stored)
         return True
 
-    async def claim(self, job_id: str, *, max_active: int | None = None) -> StoredJob | None:
+    async def claim(
+        self, job_id: str, *, max_active: int | None = None, native_id: str | None = None
+    ) -> StoredJob | None:
         """Take a queued job for an executor, once; None if it is not there to be taken.
 
         Parameters
@@ -220,13 +223,21 @@ class Store:
             Which job.
         max_active
             It is not to be taken if so many of its payload are taken, by whatever process; None: any number.
+        native_id
+            What the executor calls the job before it has it.
         """
         queued = ExecutionPhase.QUEUED.value
-        values: dict[str, Any] = {"old": queued, "handed_over": True, "instance": self._instance}
+        values: dict[str, Any] = {"old": queued, "handed_over": True, "native_id": native_id}
+        values["instance"] = self._instance
         if max_active is None:
             return await self._update(CLAIM, job_id, **values)
         # Alone: of two who count at the same time, neither sees what the other is about to take.
         return await self._update(CLAIM_IF_FEW, job_id, alone="claim", most=max_active, **values)
+
+    async def put_back(self, job_id: str) -> StoredJob | None:
+        """Let a job wait again whose command surely never ran; None if it is not QUEUED and claimed by us."""
+        values = {"old": ExecutionPhase.QUEUED.value, "whose": self._instance}
+        return await self._update(PUT_BACK, job_id, handed_over=False, native_id=None, **values)
 
     async def set_upload_bytes(self, job_id: str, size: int) -> StoredJob | None:
         """Note how large the uploads of a job are (byte); the job as it is then."""

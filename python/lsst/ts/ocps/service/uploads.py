@@ -142,6 +142,8 @@ class UploadStore:
             if spec is None:
                 raise FetchError(f"the payload {stored.payload} takes no upload {upload.name} any more")
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+            # What an attempt that broke off has left may not be whole.
+            await asyncio.to_thread((folder / upload.name).unlink, missing_ok=True)
             limit = _limit(spec, self.section)
             total += await self._fetcher.fetch(upload.url, folder / upload.name, max_bytes=limit)
             _log.info("upload read", upload=upload.name)
