@@ -226,9 +226,8 @@ class Store:
         native_id
             What the executor calls the job before it has it.
         """
-        queued = ExecutionPhase.QUEUED.value
-        values: dict[str, Any] = {"old": queued, "handed_over": True, "native_id": native_id}
-        values["instance"] = self._instance
+        taken = {"handed_over": True, "instance": self._instance, "native_id": native_id}
+        values: dict[str, Any] = {"old": ExecutionPhase.QUEUED.value, **taken}
         if max_active is None:
             return await self._update(CLAIM, job_id, **values)
         # Alone: of two who count at the same time, neither sees what the other is about to take.
@@ -356,9 +355,7 @@ class Store:
 
     async def list_handed_over(self) -> Sequence[StoredJob]:
         """The jobs that this process handed over and whose commands may run, destroyed ones among them."""
-        is_ours: sa.ColumnElement[bool] = sa.true()
-        if self._instance != ALONE:
-            is_ours = jobs.c.instance == self._instance
+        is_ours = jobs.c.instance == self._instance if self._instance != ALONE else sa.true()
         return await self._select(jobs.c.handed_over.is_(True) & is_ours)
 
     async def list_due(self, time: datetime) -> Sequence[StoredJob]:
@@ -373,9 +370,7 @@ class Store:
     async def next_destruction(self) -> datetime | None:
         """The earliest time of destruction there is."""
         query = sa.select(sa.func.min(jobs.c.destruction)).where(jobs.c.destroyed.is_(False))
-        time: datetime | None = await self._database.read(
-            lambda connection: connection.execute(query).scalar_one()
-        )
+        time: datetime | None = await self._database.read(lambda to: to.execute(query).scalar_one())
         return time
 
     # Helpers
