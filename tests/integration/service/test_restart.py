@@ -169,3 +169,24 @@ async def test_the_log_tells_of_each_job_in_json_with_its_ids(make_service_proce
         if record.get("job_id") == path[-17:]:
             assert (record["run_id"], record["payload"]) == ("ocps-test-1-x", "fail")
             assert {"time", "level", "logger"} <= set(record)
+
+
+@pytest.mark.system
+async def test_nothing_that_the_service_or_its_commands_write_is_for_other_users(
+    make_service_process: MakeService, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir(0o755)
+    service = make_service_process()
+    await service.start()
+    script = 'echo said; mkdir "$JOB_OUTPUT_DIR/deep"; echo made > "$JOB_OUTPUT_DIR/deep/result.txt"'
+    async with Calls.to(service.url) as calls:
+        path = await calls.create("shell", script=script, PHASE="RUN")
+        assert (await calls.end(path)).phase is P.COMPLETED
+        # While it runs SQLite has more than one file.
+        written = [file for file in service.config.data_directory.rglob("*") if not file.is_socket()]
+    await service.stop()
+    names = {file.name for file in written}
+    assert names >= {"jobs", "deep", "result.txt", "stdout.txt", ".ended.json"}
+    for file in written:
+        if file.exists():
+            assert file.stat().st_mode & 0o077 == 0, file

@@ -1,11 +1,13 @@
 """A service that cannot start says what to change."""
 
 import asyncio
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from lsst.ts.ocps.executors.registry import ExecutorRegistry
 from lsst.ts.ocps.service.app import create_app
@@ -40,6 +42,51 @@ async def test_a_data_directory_that_cannot_be_written_is_told(tmp_path: Path) -
     (tmp_path / "file").write_text("")
     config = make_config(tmp_path, SLEEP, data_directory=tmp_path / "file" / "data")
     assert f"{tmp_path}/file/data cannot be written" in await start_error(config)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.asyncio
+async def test_the_data_are_for_the_user_of_the_service_only(tmp_path: Path) -> None:
+    config = make_config(tmp_path, SLEEP)
+    async with open_context(config):
+        assert (mode(config.data_directory), mode(config.jobs_directory)) == (0o700, 0o700)
+
+
+@pytest.mark.asyncio
+async def test_the_data_of_an_earlier_version_are_closed_to_others(tmp_path: Path) -> None:
+    config = make_config(tmp_path, SLEEP)
+    async with open_context(config):
+        pass
+    database = config.data_directory / "jobs.sqlite"
+    config.jobs_directory.chmod(0o755)
+    database.chmod(0o644)
+    # The directory itself may have something else in it, of which we know nothing.
+    config.data_directory.chmod(0o755)
+    async with open_context(config):
+        assert (mode(config.jobs_directory), mode(database)) == (0o700, 0o600)
+        assert mode(config.data_directory) == 0o755
+
+
+@pytest.mark.asyncio
+async def test_data_that_belong_to_somebody_else_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(tmp_path, SLEEP)
+    config.jobs_directory.mkdir(parents=True)
+    config.jobs_directory.chmod(0o750)
+
+    def refuse(path: Path, _: int) -> None:
+        raise PermissionError(f"{path} is not yours")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with capture_logs() as records:
+        async with open_context(config):
+            pass
+    (record,) = [one for one in records if one["event"] == "others may read the data of owners"]
+    assert record["path"] == str(config.jobs_directory)
 
 
 @pytest.mark.asyncio

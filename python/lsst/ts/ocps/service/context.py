@@ -1,11 +1,13 @@
 """Everything that a running service consists of, made and closed in order."""
 
 import asyncio
+import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 from starlette.requests import Request
@@ -45,6 +47,9 @@ _LONGEST_PAUSE = 3600.0
 
 _LONGEST_SHARED_PAUSE = 60.0
 """The same where other processes may set times of destruction, and die (s)."""
+
+_MODE = 0o700
+"""Nobody but the user of the service reads what owners have sent and their jobs have made."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -188,13 +193,26 @@ async def _load(config: ServiceConfig) -> Catalogue:
 
 def _prepare_data_directory(config: ServiceConfig) -> None:
     try:
-        config.jobs_directory.mkdir(parents=True, exist_ok=True)
+        config.data_directory.mkdir(_MODE, parents=True, exist_ok=True)
+        config.jobs_directory.mkdir(_MODE, exist_ok=True)
+        for path in (config.jobs_directory, *config.data_directory.glob("jobs.sqlite*")):
+            _close_to_others(path)
         with tempfile.TemporaryFile(dir=config.jobs_directory):
             pass
     except OSError as error:
         raise ServiceStartError(
             f"the data directory {config.data_directory} cannot be written: {error}"
         ) from error
+
+
+def _close_to_others(path: Path) -> None:
+    """Let no other user of the machine read what belongs to owners, as earlier versions did."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & ~_MODE:
+        try:
+            path.chmod(mode & _MODE)
+        except PermissionError as error:
+            _log.warning("others may read the data of owners", path=str(path), reason=str(error))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import resource
 import signal
 import socket
@@ -31,6 +32,9 @@ _GRACE = 5
 _KEEP_ALIVE = 75
 """How long an idle connection is kept (s): longer than clients do, because a request that meets the end of
 its connection may or may not have been read."""
+
+_UMASK = 0o077
+"""Nothing of new files is for other users of the machine."""
 
 _OTHER_FILES = 128
 """So many files are open for database, logs and results that are read."""
@@ -162,6 +166,8 @@ async def serve(config: ServiceConfig) -> None:
     """
     configure_logging(config.log_level)
     allow_many_files()
+    # What it writes belongs to the owners of jobs, and what its commands write does too.
+    os.umask(_UMASK)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
