@@ -230,6 +230,41 @@ class TestProxy:
         with pytest.raises(AuthenticationError, match="2 users"):
             gate.admit("GET", "/jobs", Headers(raw=raw), "10.1.2.3")
 
+    async def test_clients_of_public_pages_are_told_apart(self) -> None:
+        gate = await make_gate(
+            {**PROXY, "forwarders": ["192.0.2.0/24"]}, requests_per_second=0.1, request_burst=1
+        )
+
+        def read(forwarded: str) -> Caller:
+            return ask(gate, "/capabilities", peer="10.1.0.1", x_forwarded_for=forwarded)
+
+        assert read("198.51.100.1") is NOBODY
+        with pytest.raises(TooManyError):
+            read("1.2.3.4, 198.51.100.1")
+        with pytest.raises(TooManyError):
+            read("198.51.100.1, 192.0.2.7, 10.1.0.2")
+        # Nobody else has to wait for that one.
+        assert read("198.51.100.2") is NOBODY
+        # What others write into the header does not make them somebody else.
+        assert ask(gate, "/capabilities", peer="203.0.113.1", x_forwarded_for="198.51.100.3") is NOBODY
+        with pytest.raises(TooManyError):
+            ask(gate, "/capabilities", peer="203.0.113.1", x_forwarded_for="198.51.100.4")
+
+    async def test_figures_can_be_read_past_the_proxy(self) -> None:
+        gate = await make_gate({**PROXY, "metrics_networks": ["10.0.0.0/8"]})
+        assert ask(gate, "/metrics", peer="10.2.0.1") is NOBODY
+        for path, method in (("/jobs", "GET"), ("/metrics", "POST"), ("/work/async", "POST")):
+            with pytest.raises(AuthorizationError):
+                ask(gate, path, method=method, peer="10.2.0.1", x_auth_request_user="night")
+        # Through the proxy, whose addresses are among them, anybody may ask.
+        with pytest.raises(AuthenticationError):
+            ask(gate, "/metrics", peer="10.1.0.1")
+        with pytest.raises(AuthorizationError):
+            ask(gate, "/metrics", peer="10.1.0.1", x_auth_request_user="alice")
+        for peer in ("192.0.2.1", ""):
+            with pytest.raises(AuthorizationError):
+                ask(gate, "/metrics", peer=peer)
+
     async def test_another_header_can_be_configured(self) -> None:
         gate = await make_gate({**PROXY, "header": "X-Remote-User"})
         assert ask(gate, peer="10.1.2.3", x_remote_user="alice") == Caller("alice")
@@ -291,6 +326,8 @@ class TestLimitsAndSites:
             {"origin": "https://evil.example", "host": "localhost:8080"},
             {"origin": "null", "host": "localhost:8080"},
             {"sec_fetch_site": "cross-site", "host": "localhost:8080"},
+            # Such as a page of the same machine at another port, or of another host of the domain.
+            {"sec_fetch_site": "same-site", "host": "localhost:8080"},
         ):
             with pytest.raises(AuthorizationError, match="another site"):
                 ask(gate, path, method=method, **headers)
@@ -298,6 +335,7 @@ class TestLimitsAndSites:
             {"origin": "http://localhost:8080", "host": "localhost:8080"},
             {"origin": "https://uws.example", "host": "internal:8080"},
             {"sec_fetch_site": "same-origin", "host": "localhost:8080"},
+            {"sec_fetch_site": "none", "host": "localhost:8080"},
             {"host": "localhost:8080"},
         ):
             assert ask(gate, path, method=method, **headers) is ANYBODY

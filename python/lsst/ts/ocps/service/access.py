@@ -1,7 +1,7 @@
 """Who makes a request: nobody in particular, the owner of a token, or whom an authenticating proxy names."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,9 @@ class Access(Protocol):
 
     def has_credentials(self, headers: Headers) -> bool:
         """Whether the request says who makes it, in a way that could be guessed."""
+
+    def may_read_figures(self, peer: str) -> bool:
+        """Whether whoever asks from that address may have the figures, without saying who they are."""
 
     def identify(self, headers: Headers, peer: str) -> Caller:
         """Find out who asks; parameters as for `source`.
@@ -87,6 +90,9 @@ class _Open:
     def has_credentials(self, _headers: Headers) -> bool:
         return False
 
+    def may_read_figures(self, _peer: str) -> bool:
+        return False
+
     def identify(self, _headers: Headers, _peer: str) -> Caller:
         return ANYBODY
 
@@ -99,6 +105,16 @@ class _Proxy(_Open):
 
     def __init__(self, section: ProxyAccess) -> None:
         self._section = section
+        self._proxies = (*section.networks, *section.forwarders)
+
+    @override
+    def source(self, headers: Headers, peer: str) -> str:
+        return _client_address(headers, peer, self._proxies)
+
+    @override
+    def may_read_figures(self, peer: str) -> bool:
+        # Anybody may ask through the proxy.
+        return _is_in(peer, self._section.metrics_networks) and not _is_in(peer, self._proxies)
 
     @override
     def identify(self, headers: Headers, peer: str) -> Caller:
@@ -126,16 +142,13 @@ class _Tokens:
         self._seen: tuple[int, ...] = ()
 
     def source(self, headers: Headers, peer: str) -> str:
-        if _is_in(peer, self._forwarders):
-            hops = [hop.strip() for line in headers.getlist("x-forwarded-for") for hop in line.split(",")]
-            # The last ones were written by proxies; what stands before them may be anything.
-            for hop in reversed(hops):
-                if not _is_in(hop, self._forwarders):
-                    return hop if is_address(hop) else peer
-        return peer
+        return _client_address(headers, peer, self._forwarders)
 
     def has_credentials(self, headers: Headers) -> bool:
         return _bearer(headers) is not None
+
+    def may_read_figures(self, _peer: str) -> bool:
+        return False
 
     def identify(self, headers: Headers, _peer: str) -> Caller:
         secret = _bearer(headers)
@@ -184,6 +197,17 @@ def _bearer(headers: Headers) -> str | None:
         return None
     scheme, _, secret = values[0].partition(" ")
     return secret.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _client_address(headers: Headers, peer: str, proxies: Sequence[IPvAnyNetwork]) -> str:
+    """The address of the client, as the proxies tell that its request came through; else that of the peer."""
+    if _is_in(peer, proxies):
+        hops = [hop.strip() for line in headers.getlist("x-forwarded-for") for hop in line.split(",")]
+        # The last ones were written by proxies; what stands before them may be anything.
+        for hop in reversed(hops):
+            if not _is_in(hop, proxies):
+                return hop if is_address(hop) else peer
+    return peer
 
 
 def _is_in(address: str, networks: Iterable[IPvAnyNetwork]) -> bool:

@@ -98,8 +98,9 @@ class Gate:
         # Where everybody may read, credentials are not looked at: nobody finds out there which are right.
         may_be_public = path in _PUBLIC or _PUBLIC_OF_PAYLOAD.fullmatch(path)
         is_public = bool(may_be_public) and method in _READING
-        caller = NOBODY if is_public else self._identify(headers, peer)
-        if path in _OPERATOR and not caller.sees_all:
+        is_figures = path in _OPERATOR and method in _READING and self._access.may_read_figures(peer)
+        caller = NOBODY if is_public or is_figures else self._identify(headers, peer)
+        if path in _OPERATOR and not caller.sees_all and not is_figures:
             raise AuthorizationError(f"{path} is for operators")
         if self._requests is not None and (delay := self._requests.take(self._key(caller, headers, peer))):
             raise TooManyError("too many requests", retry_after=delay)
@@ -189,7 +190,8 @@ class Gate:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc not in {self._public_host, headers.get("host")}:
             raise AuthorizationError("a page of another site may change nothing here")
-        if headers.get("sec-fetch-site") == "cross-site":
+        # Other hosts of the same domain are other sites too: the browser sends them the same cookies.
+        if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
             raise AuthorizationError("a page of another site may start nothing here")
 
 

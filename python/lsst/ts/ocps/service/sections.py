@@ -95,6 +95,13 @@ class ProxyAccess(_Section):
     header: Annotated[str, AfterValidator(_check_header)] = "X-Auth-Request-User"
     """The header; the proxy must not let one through that a client has sent."""
 
+    forwarders: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses of further proxies before that one. ``X-Forwarded-For`` as they and it write it tells the
+    address of the client, which decides nothing but whose requests are counted together."""
+
+    metrics_networks: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses from which ``/metrics`` may be read without a user, past the proxy."""
+
     operators: tuple[Owner, ...] = ()
     """Users who see, and may change, the jobs of everybody."""
 
