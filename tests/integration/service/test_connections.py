@@ -256,3 +256,44 @@ async def test_connections_leave_files_for_everything_else(
     for files, connections in ((1_000_000, 5000), (1024, 1024 - 168), (100, 25)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
         assert _connection_limits(config, print).connections == connections
+
+
+async def test_requests_sent_without_waiting_for_answers_are_answered_in_order_and_whole(
+    tmp_path: Path,
+) -> None:
+    """What is held back for a turn of the event loop comes before the next answer, and before the end."""
+    lines = [
+        "GET /sleep/async HTTP/1.1",
+        "HEAD /sleep/async HTTP/1.1",
+        "GET /nothing HTTP/1.1",
+        "GET /jobs HTTP/1.1\r\nConnection: close",
+    ]
+    async with (
+        running_service(make_config(tmp_path, SLEEP)) as service,
+        raw_connection(service.url) as connection,
+    ):
+        await connection.send("".join(f"{line}\r\nHost: localhost\r\n\r\n" for line in lines).encode())
+        answers = (await connection.rest()).split(b"HTTP/1.1 ")
+    statuses, bodies = (
+        [answer[:3] for answer in answers],
+        [answer.partition(b"\r\n\r\n")[2] for answer in answers],
+    )
+    assert statuses == [b"", b"200", b"200", b"404", b"200"]
+    for body, end in zip(bodies[1:], (b"</uws:jobs>", b"", b"\n", b"</uws:jobs>"), strict=True):
+        assert body.endswith(end)
+    assert not bodies[2]
+
+
+async def test_headers_alone_are_waited_for_too(tmp_path: Path) -> None:
+    async with running_service(make_config(tmp_path, SLEEP)) as service, Calls.to(service.url) as calls:
+        path = await calls.create("sleep")
+        async with raw_connection(service.url) as connection:
+            await connection.send(f"HEAD {path}?WAIT=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            await until(lambda: service.context.watch.total == 1, "it waits")
+            await calls.post(f"{path}/phase", PHASE="ABORT")
+            head = await connection.head()
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert f"content-length: {len((await calls.http.get(path)).content)}\r\n".encode() in head
+            # Nothing but the next answer comes after it.
+            await connection.send(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await connection.head()).startswith(b"HTTP/1.1 404 ")

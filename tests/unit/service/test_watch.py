@@ -43,7 +43,8 @@ async def test_nothing_is_kept_of_those_who_have_left() -> None:
         with watch.watching(f"{number}"):
             assert watch.count(f"{number}") == 1
     assert not any(watch.count(f"{number}") for number in range(100))
-    assert not watch._entries
+    assert watch.total == 0
+    assert not watch._watchers
 
 
 async def test_closing_releases_those_who_wait_and_those_who_come_later() -> None:

@@ -19,8 +19,9 @@ from .errors import RequestError, StoreError, UnavailableError
 from .gate import GateMiddleware, tell_error
 from .handlers import router
 from .json_dialect import json_router
+from .late import WaitingMiddleware
 from .metrics import MeteringMiddleware
-from .responses import error_response
+from .responses import CLIENT_LEFT, error_response
 
 __all__ = ["create_app"]
 
@@ -28,9 +29,6 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _RETRY_AFTER = 5
 """When a request may be repeated that the database failed (s)."""
-
-_CLIENT_LEFT = 499
-"""The status that proxies and figures have for a request whose client left; nobody is told it."""
 
 
 def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> FastAPI:
@@ -66,6 +64,7 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
         redirect_slashes=False,
     )
     app.state.context = context
+    app.add_middleware(WaitingMiddleware)
     app.add_middleware(GateMiddleware, find_gate=lambda: app.state.context.gate)
     # The last one is the first to see a request: those that are not let in are counted too.
     app.add_middleware(MeteringMiddleware)
@@ -111,7 +110,7 @@ async def _tell_store_error(request: Request, error: Exception) -> Response:
 async def _tell_nobody(request: Request, _: Exception) -> Response:
     """The client left before its request was there: no failure of anybody here."""
     _log.debug("the client left in the middle of its request", method=request.method, path=request.url.path)
-    return Response(status_code=_CLIENT_LEFT)
+    return Response(status_code=CLIENT_LEFT)
 
 
 def _allowed_methods(request: Request) -> list[str]:

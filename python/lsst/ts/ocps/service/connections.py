@@ -16,6 +16,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from .joined_writes import JoinedTransport, WriteTurn
+
 __all__ = ["MAX_HEAD", "BoundedProtocol", "ConnectionLimits", "bounded_protocol"]
 
 MAX_HEAD = 64 * 1024
@@ -44,6 +46,7 @@ def bounded_protocol(bounds: ConnectionLimits) -> type[asyncio.Protocol]:
 
     class Protocol(BoundedProtocol):
         limits = bounds
+        turn = WriteTurn()
 
     return Protocol
 
@@ -58,6 +61,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     limits: ClassVar[ConnectionLimits]
+    turn: ClassVar[WriteTurn]
+    """What its connections write in one turn of the event loop."""
 
     def __init__(
         self,
@@ -84,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(JoinedTransport(transport, self.turn))
         if len(self.connections) > self.limits.connections:
             self._end("too many", 503, "ServiceUnavailable: there are too many connections; try again later")
         else:

@@ -1,10 +1,7 @@
 """The REST binding of UWS 1.1 (section 2.2): URLs and methods. What they mean is in ``jobs``."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import replace
-from functools import lru_cache
 from urllib.parse import quote
 
 from fastapi import APIRouter
@@ -13,7 +10,6 @@ from starlette.responses import Response
 
 from lsst.ts.ocps.uws.documents import job_list_to_xml, job_to_xml, parameters_to_xml, results_to_xml
 from lsst.ts.ocps.uws.jobs import Parameter
-from lsst.ts.ocps.uws.phases import FINAL
 from lsst.ts.ocps.uws.progress import Progress
 from lsst.ts.ocps.uws.times import format_time
 
@@ -22,6 +18,8 @@ from .controls import read_action, read_filter, read_waiting
 from .dali import is_declared, read_format
 from .errors import NotFoundError, UsageError
 from .forms import Form, read_body, read_form, read_query
+from .jobs import JobService
+from .late import LateResponse, departure, wait_of
 from .openapi import (
     CONTENT,
     CREATION,
@@ -49,20 +47,9 @@ _SYNC = "/{payload}/sync"
 _JOB = "/{payload}/async/{job_id}"
 
 
-def _job_document(request: Request, stored: StoredJob, progress: Progress | None = None) -> bytes:
-    url = job_url(request, stored.payload, stored.job_id)
-    if stored.phase in FINAL:
-        return _ended_document(stored, url)
-    quoted = context_of(request).jobs.quote(stored)
-    job = replace(stored.job, quote=quoted, parameters=_parameters(stored, url))
+def _job_document(jobs: JobService, stored: StoredJob, url: str, progress: Progress | None = None) -> bytes:
+    job = replace(stored.job, quote=jobs.quote(stored), parameters=_parameters(stored, url))
     return job_to_xml(job, job_url=url, progress=progress)
-
-
-@lru_cache(maxsize=4)
-def _ended_document(stored: StoredJob, url: str) -> bytes:
-    """The document of a job that has ended, once for all who wait for it."""
-    job = replace(stored.job, parameters=_parameters(stored, url))
-    return job_to_xml(job, job_url=url)
 
 
 def _parameters(stored: StoredJob, url: str) -> tuple[Parameter, ...]:
@@ -106,7 +93,7 @@ async def create_job(request: Request, payload: str) -> Response:
     async with aclosing(await _form(request, max_file_bytes=jobs.max_file_bytes(payload))) as form:
         stored = await jobs.create(payload, form)
     url = job_url(request, payload, stored.job_id)
-    return see_other(url, _job_document(request, stored))
+    return see_other(url, _job_document(jobs, stored, url))
 
 
 @router.get(_SYNC, summary="Run a job and be led to its result")
@@ -116,8 +103,9 @@ async def run_sync(request: Request, payload: str) -> Response:
     jobs = jobs_of(request)
     definition = jobs.definition(payload)
     form = await _form(request, max_file_bytes=jobs.max_file_bytes(payload))
-    async with aclosing(form), _disconnection(request) as left:
-        stored = await run_at_once(jobs, payload, form, max_time=context.config.max_sync, left=left)
+    async with aclosing(form):
+        with departure(request.scope, request.receive) as left:
+            stored = await run_at_once(jobs, payload, form, max_time=context.config.max_sync, left=left)
     result = primary_result(stored.files, media_type=None if is_declared(definition) else read_format(form))
     if result is None:
         return Response(status_code=204)
@@ -148,13 +136,17 @@ async def _list(request: Request, payload: str | None) -> Response:
 async def read_job(request: Request, payload: str, job_id: str) -> Response:
     context, jobs = context_of(request), jobs_of(request)
     waiting = read_waiting(read_query(request), max_wait=context.config.max_wait)
-    if waiting.seconds > 0:
-        async with _disconnection(request) as left:
-            stored = await jobs.wait(payload, job_id, waiting, left=left)
-    else:
-        stored = await jobs.get(payload, job_id)
-    progress = await jobs.read_progress(stored)
-    return xml_response(_job_document(request, stored, progress))
+    url = job_url(request, payload, job_id)
+
+    async def answer(stored: StoredJob) -> Response:
+        progress = await jobs.read_progress(stored)
+        return xml_response(_job_document(context.jobs, stored, url, progress))
+
+    if waiting.seconds <= 0:
+        return await answer(await jobs.get(payload, job_id))
+    wait = wait_of(request.scope) or jobs.waiting(payload, job_id, waiting)
+    stored = await wait.look()
+    return LateResponse(wait, url, answer) if stored is None else await answer(stored)
 
 
 @router.delete(_JOB, summary="Destroy a job", status_code=303)
@@ -174,22 +166,6 @@ async def act_on_job(request: Request, payload: str, job_id: str) -> Response:
     return await delete_job(request, payload, job_id)
 
 
-@asynccontextmanager
-async def _disconnection(request: Request) -> AsyncIterator[asyncio.Future[None]]:
-    """A future that is done when the client has gone."""
-
-    async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    task = asyncio.create_task(watch(), name=f"client of {request.scope['path']}")
-    try:
-        yield task
-    finally:
-        # It ends at its next turn; a thousand who wait for one job do not wait for that too.
-        task.cancel()
-
-
 # Parts of jobs
 
 
@@ -205,8 +181,9 @@ async def read_phase(request: Request, payload: str, job_id: str) -> Response:
     openapi_extra=form(PHASE={"type": "string", "enum": ["RUN", "ABORT"]}),
 )
 async def set_phase(request: Request, payload: str, job_id: str) -> Response:
-    stored = await jobs_of(request).set_phase(payload, job_id, await _form(request))
-    return see_other(job_url(request, payload, job_id), _job_document(request, stored))
+    jobs, url = jobs_of(request), job_url(request, payload, job_id)
+    stored = await jobs.set_phase(payload, job_id, await _form(request))
+    return see_other(url, _job_document(jobs, stored, url))
 
 
 @router.get(

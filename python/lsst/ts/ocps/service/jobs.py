@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import structlog
 
-from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.jobs import Job, Parameter
 from lsst.ts.ocps.uws.phases import WAITABLE, ExecutionPhase
@@ -31,6 +30,7 @@ from .forms import Form
 from .job_ids import JobIds
 from .owners import ANYBODY, Caller
 from .parameter_checks import check_parameters
+from .phase_wait import PhaseWait
 from .quotas import Quotas
 from .reaper import Reaper
 from .results import JobFolder
@@ -187,37 +187,9 @@ class JobService:
         stored = await self._store.find(job_id)
         return stored if stored is not None and self._caller.may_see(stored.job.owner_id) else None
 
-    async def wait(
-        self, payload: str, job_id: str, waiting: Waiting, *, left: asyncio.Future[None]
-    ) -> StoredJob:
-        """The job after its next change of phase, or when the time is over (UWS 1.1 section 2.2.1.1).
-
-        Parameters
-        ----------
-        payload, job_id
-            Which job.
-        waiting
-            How long, and in which phase.
-        left
-            Done when the client is no longer there.
-        """
-        deadline = Deadline("wait", waiting.seconds)
-        first: ExecutionPhase | None = None
-        while True:
-            with self._watch.watching(job_id) as change:
-                stored = await self.get(payload, job_id)
-                first = first or stored.phase
-                is_over = deadline.expired or self._watch.is_closed or stored.phase is not first
-                if is_over or stored.phase not in WAITABLE or waiting.phase not in {None, stored.phase}:
-                    return stored
-                either: set[asyncio.Future[Any]] = {change, left}
-                await asyncio.wait(either, timeout=deadline.left(), return_when=asyncio.FIRST_COMPLETED)
-                if left.done():
-                    return stored
-                changed = change.result() if change.done() else None
-            # News of another process may be older than what was read, so that nothing has changed since.
-            if changed is not None:
-                return changed
+    def waiting(self, payload: str, job_id: str, waiting: Waiting) -> PhaseWait:
+        """One who waits for the next change of a job's phase; the time begins to run now."""
+        return PhaseWait(lambda: self.get(payload, job_id), self._watch, job_id, waiting)
 
     async def list_jobs(self, wanted: JobFilter) -> Sequence[ListedJob]:
         """The jobs of one payload, or of all."""

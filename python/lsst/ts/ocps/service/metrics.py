@@ -68,6 +68,7 @@ class Metrics:
         self._refused = Counter(
             "ocps_connections_refused", "Connections ended for what they took", ["reason"], registry=own
         )
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._phases = Counter(
             "ocps_job_phases", "Jobs that came into a phase", ["payload", "phase"], registry=own
         )
@@ -108,10 +109,20 @@ class Metrics:
         seconds
             How long it took (s).
         """
+        series = self._series.get((method, route, status))
+        if series is None:
+            series = self._find_series(method, route, status)
+        requests, request_time = series
+        requests.inc()
+        request_time.observe(seconds)
+
+    def _find_series(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
         # Whatever strangers ask for, there are no more series than routes.
-        method = method if method in _METHODS else "other"
-        self._requests.labels(method, route, str(status)).inc()
-        self._request_time.labels(method, route).observe(seconds)
+        known = method if method in _METHODS else "other"
+        series = self._requests.labels(known, route, str(status)), self._request_time.labels(known, route)
+        if known == method:
+            self._series[method, route, status] = series
+        return series
 
     def note_refusal(self, reason: str) -> None:
         """Note that a connection has been ended for what it took."""

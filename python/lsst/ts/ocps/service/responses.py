@@ -16,7 +16,10 @@ from .dali import VOTABLE, wants_votable
 from .errors import UsageError
 from .forms import Form, read_query
 
-__all__ = ["FileResponse", "error_response", "see_other", "text_response", "xml_response"]
+__all__ = ["CLIENT_LEFT", "FileResponse", "error_response", "see_other", "text_response", "xml_response"]
+
+CLIENT_LEFT = 499
+"""The status that proxies and figures have for a request whose client left; nobody is told it."""
 
 _CHUNK = 256 * 1024
 

@@ -53,7 +53,7 @@ async def run_at_once(
     deadline = Deadline(f"job {stored.job_id}", max_time)
     while stored.phase in WAITABLE:
         before = stored.phase
-        stored = await jobs.wait(payload, stored.job_id, Waiting(deadline.left(), before), left=left)
+        stored = await _wait(jobs, stored, deadline, left)
         if stored.phase is before:
             break
     if stored.phase not in FINAL:
@@ -71,6 +71,18 @@ async def run_at_once(
     message = error.message if error else f"it is {stored.phase}"
     kind = UnavailableError if error and error.is_transient else JobFailedError
     raise kind(f"{message} (job {stored.job_id})")
+
+
+async def _wait(
+    jobs: JobService, stored: StoredJob, deadline: Deadline, left: asyncio.Future[None]
+) -> StoredJob:
+    """The job when it has left its phase; as it is when the time is over or the client gone."""
+    wait = jobs.waiting(stored.payload, stored.job_id, Waiting(deadline.left(), stored.phase))
+    while (found := await wait.look()) is None:
+        changed = await wait.sleep(left)
+        if changed is not None or left.done():
+            return changed or stored
+    return found
 
 
 def primary_result(files: Iterable[StoredResult], *, media_type: str | None = None) -> StoredResult | None:

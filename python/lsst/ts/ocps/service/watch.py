@@ -1,49 +1,74 @@
 """Waking those who wait for a job's phase to change."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from types import TracebackType
 
 from .schema import StoredJob
 
-__all__ = ["PhaseWatch"]
+__all__ = ["PhaseWatch", "Watcher"]
 
 
-@dataclass(slots=True)
-class _Entry:
-    change: asyncio.Future[StoredJob | None]
-    watchers: int = 0
+class Watcher:
+    """One who waits for the next change of a job; made by `PhaseWatch.watching`, and closed at the end.
+
+    Parameters
+    ----------
+    watchers
+        Where those who watch the same job are kept.
+    job_id
+        Which job.
+    """
+
+    __slots__ = ("_job_id", "_watchers", "change")
+
+    def __init__(self, watchers: dict[str, dict["Watcher", None]], job_id: str) -> None:
+        self._watchers = watchers
+        self._job_id = job_id
+        self.change: asyncio.Future[StoredJob | None] = asyncio.get_running_loop().create_future()
+        """Gets the job after the change, or None: look again."""
+
+    def close(self) -> None:
+        """Watch no longer."""
+        same = self._watchers.get(self._job_id)
+        if same is not None:
+            same.pop(self, None)
+            if not same:
+                del self._watchers[self._job_id]
+
+    def wake(self, stored: StoredJob | None = None) -> None:
+        """Tell of a change; None: look again."""
+        if not self.change.done():
+            self.change.set_result(stored)
+
+    def __enter__(self) -> asyncio.Future[StoredJob | None]:
+        """Get the change."""
+        return self.change
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Watch no longer."""
+        self.close()
 
 
 class PhaseWatch:
     """Carries news of phase changes from the store to waiting requests; nobody polls."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
+        # Those of a job in the order in which they came, which is that of their answers.
+        self._watchers: dict[str, dict[Watcher, None]] = {}
         self._closed = False
 
-    @contextmanager
-    def watching(self, job_id: str) -> Iterator[asyncio.Future[StoredJob | None]]:
+    def watching(self, job_id: str) -> Watcher:
         """Learn of the next change of a job; begin before reading its present phase.
 
-        Yields
-        ------
-        asyncio.Future
-            Gets the job after the change, or None: look again. It is shared; never cancel it.
+        A context manager: it gives the future that gets the job after the change, or None: look again.
         """
-        entry = self._entries.get(job_id)
-        if entry is None:
-            entry = self._entries[job_id] = _Entry(asyncio.get_running_loop().create_future())
-        if self._closed and not entry.change.done():
-            entry.change.set_result(None)
-        entry.watchers += 1
-        try:
-            yield entry.change
-        finally:
-            entry.watchers -= 1
-            if entry.watchers == 0 and self._entries.get(job_id) is entry:
-                del self._entries[job_id]
+        watcher = Watcher(self._watchers, job_id)
+        if self._closed:
+            watcher.wake()
+        self._watchers.setdefault(job_id, {})[watcher] = None
+        return watcher
 
     @property
     def is_closed(self) -> bool:
@@ -52,23 +77,21 @@ class PhaseWatch:
 
     def count(self, job_id: str) -> int:
         """How many wait for a change of a job."""
-        entry = self._entries.get(job_id)
-        return entry.watchers if entry else 0
+        return len(self._watchers.get(job_id, ()))
 
     @property
     def total(self) -> int:
         """How many wait for a change of any job."""
-        return sum(entry.watchers for entry in self._entries.values())
+        return sum(len(watchers) for watchers in self._watchers.values())
 
     def publish(self, job_id: str, stored: StoredJob | None) -> None:
         """Tell of a change; None if the job is gone."""
-        entry = self._entries.pop(job_id, None)
-        if entry is not None and not entry.change.done():
-            entry.change.set_result(stored)
+        for watcher in self._watchers.pop(job_id, ()):
+            watcher.wake(stored)
 
     def publish_all(self) -> None:
         """Have all who wait look again."""
-        for job_id in list(self._entries):
+        for job_id in list(self._watchers):
             self.publish(job_id, None)
 
     def close(self) -> None:
