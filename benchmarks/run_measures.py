@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from lsst.ts.ocps.salobj import AckError, Domain, Remote, SalRetCode, State, set_summary_state
@@ -37,6 +37,9 @@ DELAYS = (0.002, 0.05, 0.25, 2.0)
 QUICK_CELLS = ((10, 0.002), (50, 0.25))
 DURATION = 1.0
 """How long a job lasts (s)."""
+
+LONG = (200, 0.05, 60.0)
+"""One more measurement, with jobs that last for longer than servers block: runs, delay (s), duration (s)."""
 
 WAIT = 30.0
 """How long the CSC asks a server to wait (s), its default."""
@@ -156,9 +159,10 @@ async def running_csc(stack: ProcessStack, csc: WatchedCsc) -> AsyncIterator[Rem
 async def measure_matrix(stack: ProcessStack, folder: Path, *, quick: bool) -> Grid:
     """All numbers of runs on all back ends: a row for each pair."""
     grid = Grid(
-        f"{stack.broker}: concurrent runs of {DURATION:g} s",
+        f"{stack.broker}: concurrent runs",
         [
             "runs",
+            "jobs last (s)",
             "answers take (ms)",
             "lost, doubled",
             "whole (s)",
@@ -177,13 +181,13 @@ async def measure_matrix(stack: ProcessStack, folder: Path, *, quick: bool) -> G
         async with running_csc(stack, csc) as remote:
             await double.set_delay(0)
             await Crowd(remote, 5, 0).run()
-            for num in NUM_RUNS:
-                for delay in DELAYS:
-                    if not quick or (num, delay) in QUICK_CELLS:
-                        await double.set_delay(delay)
-                        grid.rows.append(
-                            await _measure_cell(Crowd(remote, num, DURATION), delay, csc, double)
-                        )
+            cells = [(num, delay, DURATION) for num in NUM_RUNS for delay in DELAYS]
+            if quick:
+                cells = [cell for cell in cells if cell[:2] in QUICK_CELLS]
+            else:
+                cells.append(LONG)
+            for num, delay, duration in cells:
+                grid.rows.append(await _measure_cell(Crowd(remote, num, duration), delay, csc, double))
     return grid
 
 
@@ -195,8 +199,10 @@ async def _measure_cell(crowd: Crowd, delay: float, csc: WatchedCsc, double: Uws
     stall, computing = await csc.take_stalls()
     counts = await double.read_counts()
     requests = list(counts.jobs.values())
+    mean = (sum(requests) + counts.lists) / len(requests)
     return [
         f"{crowd.num} + 1",
+        f"{crowd.duration:g}",
         f"{1e3 * delay:g}",
         "; ".join(crowd.complaints(counts)) or "0",
         f"{crowd.whole:.1f}",
@@ -205,6 +211,6 @@ async def _measure_cell(crowd: Crowd, delay: float, csc: WatchedCsc, double: Uws
         f"{1e3 * crowd.beat_gap:.0f}",
         f"{1e3 * stall:.0f}",
         f"{1e3 * computing:.0f}",
-        f"{fmean(requests):.2f} (max {max(requests)}); lists {counts.lists}",
+        f"{mean:.2f} of {6 + crowd.duration / WAIT:.2f}; {counts.lists} lists",
         f"{1e3 * (csc.computing - began) / (crowd.num + 1):.1f}",
     ]
