@@ -1,4 +1,4 @@
-"""A small but true UWS 1.1 server, which misbehaves on request.
+"""A small but true server of UWS 1.1 or 1.0, which misbehaves on request.
 
 It is written from the standard alone and shares no code with the package that is tested. Parameters drive its
 jobs: ``duration`` (s), ``fail`` (message; ends in ERROR), ``value`` (content of the result ``result.json``).
@@ -38,6 +38,7 @@ class _Job:
     destruction: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(days=1))
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    ending: asyncio.Task[None] | None = None
 
     def value(self, name: str) -> str | None:
         return next((value for key, value in self.form if key == name), None)
@@ -57,11 +58,18 @@ class UwsServer(HttpServer):
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(tls)
+        self.version = "1.1"
+        """The standard that is kept. 1.0 tells no version, no time of creation and, in its list, no run_id,
+        and knows neither WAIT, nor LAST and PHASE of the list."""
+
         self.blocks = True
-        """Whether WAIT is honoured."""
+        """Whether a server of 1.1 honours WAIT."""
+
+        self.abort_delay = 0.0
+        """How long after the answer to ABORT a job goes on (s)."""
 
         self.filters = True
-        """Whether PHASE filters the list (UWS 1.1)."""
+        """Whether PHASE filters the list of a server of 1.1."""
 
         self.takes_limits = True
         """Whether a creation may set execution duration and destruction."""
@@ -79,8 +87,9 @@ class UwsServer(HttpServer):
     @override
     def end_jobs(self) -> None:
         for job in self.jobs.values():
-            if job.task:
-                job.task.cancel()
+            for task in (job.task, job.ending):
+                if task:
+                    task.cancel()
 
     @override
     async def answer(self, request: Request) -> Reply:
@@ -91,7 +100,7 @@ class UwsServer(HttpServer):
                 return Reply(body=body.encode())
             case ["capabilities"]:
                 space = "http://www.ivoa.net/xml/VOSICapabilities/v1.0"
-                standard = '<capability standardID="ivo://ivoa.net/std/UWS#rest-1.1"/>'
+                standard = f'<capability standardID="ivo://ivoa.net/std/UWS#rest-{self.version}"/>'
                 return Reply(body=f'<v:capabilities xmlns:v="{space}">{standard}</v:capabilities>'.encode())
             case [payload, "async"] if payload in self.payloads:
                 return (
@@ -127,16 +136,26 @@ class UwsServer(HttpServer):
     def _list(self, payload: str, request: Request) -> Reply:
         mine = (job for job in self.jobs.values() if job.payload == payload)
         jobs = sorted(mine, key=lambda job: job.created, reverse=True)
-        if request.phases and self.filters:
+        if request.phases and self.filters and self._is_new:
             jobs = [job for job in jobs if job.phase in request.phases]
-        if "LAST" in request.query:
+        if "LAST" in request.query and self._is_new:
             jobs = jobs[: int(request.query["LAST"])]
         refs = "".join(
             f'<uws:jobref id="{job.job_id}" xlink:href="{self._url(job)}"><uws:phase>{job.phase}</uws:phase>'
-            f"{_run_id(job)}<uws:creationTime>{_time(job.created)}</uws:creationTime></uws:jobref>"
+            f"{_run_id(job) + self._creation_time(job) if self._is_new else ''}</uws:jobref>"
             for job in jobs
         )
-        return Reply(body=f'<uws:jobs {_HEAD} version="1.1">{refs}</uws:jobs>'.encode())
+        return Reply(body=f"<uws:jobs {self._head()}>{refs}</uws:jobs>".encode())
+
+    @property
+    def _is_new(self) -> bool:
+        return self.version == "1.1"
+
+    def _head(self) -> str:
+        return f'{_HEAD} version="1.1"' if self._is_new else _HEAD
+
+    def _creation_time(self, job: _Job) -> str:
+        return f"<uws:creationTime>{_time(job.created)}</uws:creationTime>" if self._is_new else ""
 
     async def _job(self, job: _Job, rest: list[str], request: Request) -> Reply:
         if request.method == "GET":
@@ -158,7 +177,7 @@ class UwsServer(HttpServer):
     async def _read(self, job: _Job, rest: list[str], request: Request) -> Reply:
         match rest:
             case []:
-                if "WAIT" in request.query and self.blocks:
+                if "WAIT" in request.query and self.blocks and self._is_new:
                     await self._wait(job, request)
                 return Reply(body=self._document(job).encode())
             case ["results", "result.json"] if job.phase == "COMPLETED":
@@ -178,13 +197,20 @@ class UwsServer(HttpServer):
 
     def _set_phase(self, job: _Job, request: Request) -> Reply | None:
         if request.field("PHASE") == "ABORT":
-            self._abort(job)
+            if self.abort_delay and job.ending is None:
+                job.ending = asyncio.create_task(self._abort_later(job))
+            elif not self.abort_delay:
+                self._abort(job)
             return None
         if job.phase not in {"PENDING", "HELD"}:
             return Reply(403, f"UsageError: job is {job.phase}".encode(), kind="text/plain")
         job.change("QUEUED")
         job.task = asyncio.create_task(self._run(job))
         return None
+
+    async def _abort_later(self, job: _Job) -> None:
+        await asyncio.sleep(self.abort_delay)
+        self._abort(job)
 
     def _abort(self, job: _Job) -> None:
         if job.task:
@@ -211,9 +237,9 @@ class UwsServer(HttpServer):
             message = f"<uws:message>{escape(job.value('fail') or '')}</uws:message>"
             error = f'<uws:errorSummary type="fatal" hasDetail="true">{message}</uws:errorSummary>'
         return (
-            f'<uws:job {_HEAD} version="1.1"><uws:jobId>{job.job_id}</uws:jobId>{_run_id(job)}'
+            f"<uws:job {self._head()}><uws:jobId>{job.job_id}</uws:jobId>{_run_id(job)}"
             f'<uws:ownerId xsi:nil="true"/><uws:phase>{job.phase}</uws:phase><uws:quote xsi:nil="true"/>'
-            f"<uws:creationTime>{_time(job.created)}</uws:creationTime>{_stamp('startTime', job.started)}"
+            f"{self._creation_time(job)}{_stamp('startTime', job.started)}"
             f"{_stamp('endTime', job.ended)}<uws:executionDuration>{job.duration}</uws:executionDuration>"
             f"{_stamp('destruction', job.destruction)}<uws:parameters>{parameters}</uws:parameters>"
             f"<uws:results>{results}</uws:results>{error}</uws:job>"

@@ -256,7 +256,7 @@ async def test_defect_25_bad_answers_at_submit_are_told_in_words(
         assert (await served.end(again)).ack == COMPLETE
 
 
-async def test_a_server_of_uws_1_0_that_ignores_wait_is_polled(served_bench: ServedBench) -> None:
+async def test_a_server_that_says_1_1_and_ignores_wait_is_polled(served_bench: ServedBench) -> None:
     async with served_bench.serve("uws") as server, served_bench.running() as served:
         assert isinstance(server, UwsServer)
         server.blocks = False

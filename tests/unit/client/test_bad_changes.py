@@ -129,15 +129,25 @@ async def test_a_refused_change_with_status_200_is_refused(bench: ServerBench) -
         await bench.backend.start(created.url)
 
 
-@pytest.mark.parametrize("code", [400, 403, 422])
-async def test_a_server_may_refuse_to_abort_what_has_ended(bench: ServerBench, code: int) -> None:
+@pytest.mark.parametrize(
+    ("behaviour", "kind"),
+    [
+        *((status(code, "UsageError: no"), RequestRefusedError) for code in (400, 403, 405, 422)),
+        (status(403, "AuthorizationError: no"), BackendAuthenticationError),
+        (status(501, "no"), BackendFailedError),
+        (html("no"), BackendFailedError),
+    ],
+)
+async def test_a_server_may_refuse_to_abort_and_the_end_of_the_job_is_seen_all_the_same(
+    bench: ServerBench, behaviour: Behaviour, kind: type[BackendError]
+) -> None:
     created = await bench.create()
-    bench.server.misbehave("POST", "/phase", status(code, "UsageError: no"))
-    with pytest.raises(RequestRefusedError, match="UsageError: no"):
+    bench.server.misbehave("POST", "/phase", behaviour, behaviour)
+    with pytest.raises(kind, match="no"):
         await bench.backend.abort(created.url)
     bench.server.force("1", "COMPLETED")
-    bench.server.misbehave("POST", "/phase", status(code, "UsageError: no"))
     await bench.backend.abort(created.url)
+    assert len(bench.server.sent("POST", "/phase")) == 2
 
 
 async def test_the_list_is_not_read_after_a_deletion(bench: ServerBench) -> None:

@@ -100,7 +100,7 @@ class TestUwsBackend(BackendContract):
 
 
 class TestUwsBackendWithoutBlocking(BackendContract):
-    """A server of UWS 1.0, or one that claims 1.1 and ignores WAIT."""
+    """A server that claims 1.1 and ignores WAIT."""
 
     @pytest_asyncio.fixture
     async def bench(self) -> AsyncIterator[ServerBench]:
@@ -125,6 +125,18 @@ class TestUwsBackendWithoutBlocking(BackendContract):
     async def test_calls_under_way_end_when_the_back_end_is_closed(self, bench: BackendBench) -> None:
         await bench.backend.aclose()
         await bench.backend.aclose()
+
+
+class TestUwsBackendOfUws10(TestUwsBackendWithoutBlocking):
+    """A server of the older standard: see `UwsServer.version`."""
+
+    @pytest_asyncio.fixture
+    @override
+    async def bench(self) -> AsyncIterator[ServerBench]:
+        async with server_bench() as bench:
+            bench.server.version = bench.version = "1.0"
+            bench.tells_creation = bench.lists_run_ids = False
+            yield bench
 
 
 class TestUwsBackendOfAServerThatIgnoresLimits(BackendContract):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsst.ts.ocps.uws.run_id import MAX_LENGTH, is_own_run_id, is_run_id, new_run_id, run_id_prefix
+from lsst.ts.ocps.uws.run_id import MAX_LENGTH, is_own_run_id, new_run_id, run_id_prefix
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 """What Kubernetes wants of a label value that is also a name."""
@@ -15,7 +15,6 @@ def test_a_run_id_of_any_site_is_a_label(site: str, index: int) -> None:
     made = new_run_id(site, index)
     assert LABEL.fullmatch(made)
     assert len(made) <= MAX_LENGTH
-    assert is_run_id(made)
     assert made.startswith(run_id_prefix(site, index))
 
 
@@ -35,11 +34,13 @@ def test_run_ids_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ("one", "other"), [(("summit", 1), ("summit", 10)), (("summit", 1), ("base", 1)), (("a", 1), ("a-1", 1))]
 )
 def test_a_csc_tells_its_run_ids_from_those_of_others(one: tuple[str, int], other: tuple[str, int]) -> None:
-    assert is_own_run_id(new_run_id(*one), *one)
-    assert not is_own_run_id(new_run_id(*other), *one)
-    assert not is_own_run_id(new_run_id(*one), *other)
-    assert not is_own_run_id(run_id_prefix(*one), *one)
-    assert not is_own_run_id(new_run_id(*one) + "x", *one)
+    prefix = run_id_prefix(*one)
+    assert is_own_run_id(new_run_id(*one), prefix)
+    assert not is_own_run_id(new_run_id(*other), prefix)
+    assert not is_own_run_id(new_run_id(*one), run_id_prefix(*other))
+    assert not is_own_run_id(prefix, prefix)
+    for end in ("", "X", "-", "\n", "xx"):
+        assert not is_own_run_id(f"{new_run_id(*one)[:-1]}{end}", prefix)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,3 @@ def test_a_csc_tells_its_run_ids_from_those_of_others(one: tuple[str, int], othe
 )
 def test_the_prefix_names_site_and_index(site: str, prefix: str) -> None:
     assert run_id_prefix(site, 3) == prefix
-
-
-@pytest.mark.parametrize("text", ["", "-a", "a-", "A", "a_b", "a b", "a" * 64, "ä", "a\n"])
-def test_what_is_no_run_id(text: str) -> None:
-    assert not is_run_id(text)

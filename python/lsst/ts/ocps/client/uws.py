@@ -20,6 +20,7 @@ from lsst.ts.ocps.uws.times import format_time, parse_time
 from .answers import Answer, error_for_status, error_text, show_url
 from .base import BackendInfo, CreatedJob, Submission
 from .errors import (
+    BackendAuthenticationError,
     BackendError,
     BackendFailedError,
     BackendUnavailableError,
@@ -120,8 +121,8 @@ class UwsBackend(HttpBackend[UwsSettings]):
         deadline = self._deadline("aborting a job")
         try:
             await self._post(url, "phase", ("PHASE", "ABORT"), deadline)
-        except RequestRefusedError:
-            # Some servers refuse to abort what has ended; that is no failure.
+        except (RequestRefusedError, BackendFailedError, BackendAuthenticationError):
+            # Some servers refuse to abort what has ended, and some to abort anything; an end must be seen.
             if (await self._read(url, deadline)).phase not in FINAL:
                 raise
 

@@ -7,16 +7,13 @@ from typing import Any
 from lsst.ts.ocps.client.errors import JobNotFoundError
 from lsst.ts.ocps.uws.jobs import JobRef
 from lsst.ts.ocps.uws.phases import ACTIVE, ExecutionPhase
-from lsst.ts.ocps.uws.run_id import is_run_id
+from lsst.ts.ocps.uws.run_id import is_own_run_id
 
-from .backends import BackendPool
+from .backends import BackendPool, list_newest
 from .records import CommandKey, Creating, Run, RunRecord
 from .runs import JobCreated, observe
 
 __all__ = ["find_lost_runs"]
-
-_LIST_LENGTH = 1000
-"""So many of the newest jobs of a payload are looked through."""
 
 _ADOPTED = ACTIVE - {ExecutionPhase.PENDING}
 """A job that was never started is nobody's loss; a job that has ended may have been reported."""
@@ -50,22 +47,27 @@ async def find_lost_runs(
     found: list[RunRecord] = []
     if not backend.has_jobs:
         return found
-    for payload in payloads:
-        for ref in await backend.list_jobs(payload, last=_LIST_LENGTH):
-            run_id = ref.run_id or ""
-            if not (run_id.startswith(prefix) and is_run_id(run_id) and ref.phase in _ADOPTED and ref.url):
-                continue
-            try:
-                job = await backend.read(ref.url)
-            except JobNotFoundError:
-                continue
-            run = _make_run(ref, payload, stored, creates_pending=backend.creates_pending)
-            found.append(observe(RunRecord(run, Creating()), JobCreated(ref.url, job)))
+    async for payload, ref in list_newest(backend, payloads):
+        if ref.phase not in _ADOPTED or ref.url is None:
+            continue
+        if ref.run_id and not is_own_run_id(ref.run_id, prefix):
+            continue
+        try:
+            job = await backend.read(ref.url)
+        except JobNotFoundError:
+            continue
+        # A list of UWS 1.0 has no run_ids; the jobs have.
+        run_id = ref.run_id or job.run_id or ""
+        if not is_own_run_id(run_id, prefix):
+            continue
+        run = _make_run(ref, run_id, payload, stored, creates_pending=backend.creates_pending)
+        found.append(observe(RunRecord(run, Creating()), JobCreated(ref.url, job)))
     return found
 
 
-def _make_run(ref: JobRef, payload: str, stored: dict[str, Any], *, creates_pending: bool) -> Run:
-    run_id = ref.run_id or ""
+def _make_run(
+    ref: JobRef, run_id: str, payload: str, stored: dict[str, Any], *, creates_pending: bool
+) -> Run:
     created = ref.creation_time
     return Run(
         run_id=run_id,

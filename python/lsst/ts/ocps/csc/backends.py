@@ -8,19 +8,21 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from lsst.ts.ocps.client.base import Backend
-from lsst.ts.ocps.client.errors import BackendError
+from lsst.ts.ocps.client.errors import BackendError, RequestRefusedError
 from lsst.ts.ocps.client.registry import open_backend
 from lsst.ts.ocps.client.settings import AnyBackendSettings, BackendSettings
 from lsst.ts.ocps.uws.jobs import JobRef
 
-__all__ = ["BackendPool", "Opener", "find_job", "to_stored_settings"]
+__all__ = ["BackendPool", "Opener", "find_job", "list_newest", "to_stored_settings"]
 
 Opener = Callable[[str, AnyBackendSettings], Awaitable[Backend]]
 """Makes a back end of its name and settings."""
 
 _SETTINGS: TypeAdapter[AnyBackendSettings] = TypeAdapter(AnyBackendSettings)
 _LIST_LENGTH = 1000
-"""So many of the newest jobs of a payload are looked through for a job that is not ours."""
+"""So many of the newest jobs of a payload are looked through for one that the ledger does not know."""
+
+_NOT_FOUND = 404
 
 
 def to_stored_settings(name: str, settings: AnyBackendSettings) -> dict[str, Any]:
@@ -82,10 +84,41 @@ class BackendPool:
         await self.keep_only(())
 
 
-async def _list_all(backend: Backend, payloads: Iterable[str]) -> AsyncIterator[JobRef]:
+async def list_newest(backend: Backend, payloads: Iterable[str]) -> AsyncIterator[tuple[str, JobRef]]:
+    """The newest jobs of those payloads that a back end has; the list of another one's is not found there.
+
+    Parameters
+    ----------
+    backend
+        Where to look.
+    payloads
+        Names of payloads.
+
+    Yields
+    ------
+    tuple
+        The payload and a job of it.
+
+    Raises
+    ------
+    BackendError
+        If a list could not be read, or no list at all was found: that is no back end of these payloads, or
+        something answers in its place.
+    """
+    has_any, missing = False, None
     for payload in payloads:
-        for ref in await backend.list_jobs(payload, last=_LIST_LENGTH):
-            yield ref
+        try:
+            refs = await backend.list_jobs(payload, last=_LIST_LENGTH)
+        except RequestRefusedError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            missing = error
+            continue
+        has_any = True
+        for ref in refs:
+            yield payload, ref
+    if missing is not None and not has_any:
+        raise missing
 
 
 async def find_job(
@@ -116,7 +149,7 @@ async def find_job(
         if not backend.has_jobs:
             continue
         try:
-            async for ref in _list_all(backend, names):
+            async for _, ref in list_newest(backend, names):
                 if ref.job_id == job_id and ref.url is not None:
                     return backend, ref.url
         except BackendError as error:

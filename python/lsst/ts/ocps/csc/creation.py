@@ -76,17 +76,24 @@ async def delete_orphans(backend: Backend, record: RunRecord) -> int:
         If that could not be done.
     """
     used = None if record.handle is None else record.handle.job_id
-    orphans = [
-        ref.url
-        for ref in await backend.list_jobs(record.run.payload, last=_LIST_LENGTH)
-        if ref.run_id == record.run.run_id
-        and ref.job_id != used
-        and ref.phase is ExecutionPhase.PENDING
-        and ref.url is not None
-    ]
-    for url in orphans:
-        await backend.delete(url)
-    return len(orphans)
+    count = 0
+    for ref in await backend.list_jobs(record.run.payload, last=_LIST_LENGTH):
+        if ref.job_id == used or ref.phase is not ExecutionPhase.PENDING or ref.url is None:
+            continue
+        if await _read_run_id(backend, ref.url, ref.run_id) == record.run.run_id:
+            await backend.delete(ref.url)
+            count += 1
+    return count
+
+
+async def _read_run_id(backend: Backend, url: str, listed: str | None) -> str | None:
+    """A list of UWS 1.0 has no run_ids; the jobs have."""
+    if listed:
+        return listed
+    try:
+        return (await backend.read(url)).run_id
+    except JobNotFoundError:
+        return None
 
 
 class JobCreation:

@@ -4,7 +4,7 @@ import re
 import secrets
 import time
 
-__all__ = ["MAX_LENGTH", "is_own_run_id", "is_run_id", "new_run_id", "run_id_prefix"]
+__all__ = ["MAX_LENGTH", "is_own_run_id", "new_run_id", "run_id_prefix"]
 
 MAX_LENGTH = 63
 """Kubernetes labels end here; DALI 1.1 section 3.4.7 allows 64."""
@@ -12,7 +12,6 @@ MAX_LENGTH = 63
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 _KEY = re.compile(rf"[{_BASE32}]{{19}}")
-_RUN_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def run_id_prefix(site: str, index: int) -> str:
@@ -51,12 +50,6 @@ def new_run_id(site: str, index: int) -> str:
     return f"{run_id_prefix(site, index)}{text}{''.join(secrets.choice(_BASE32) for _ in range(10))}"
 
 
-def is_run_id(text: str) -> bool:
-    """Whether ``text`` has the form of a run_id (label-safe, at most `MAX_LENGTH` characters)."""
-    return _RUN_ID.fullmatch(text) is not None
-
-
-def is_own_run_id(text: str, site: str, index: int) -> bool:
-    """Whether ``text`` was made by `new_run_id` for this site and index."""
-    prefix = run_id_prefix(site, index)
+def is_own_run_id(text: str, prefix: str) -> bool:
+    """Whether ``text`` was made by `new_run_id` for the site and index of a `run_id_prefix`."""
     return text.startswith(prefix) and _KEY.fullmatch(text, len(prefix)) is not None
