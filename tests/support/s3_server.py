@@ -4,6 +4,8 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Self
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ __all__ = [
     "CREDENTIALS",
     "S3_SECRET",
     "S3_TOKEN",
+    "BusyFront",
     "list_keys",
     "make_bucket",
     "read_objects",
@@ -71,6 +74,69 @@ def set_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
+
+
+class BusyFront:
+    """Stands before the server, and answers the first uploads with 503; ``async with`` starts and stops it.
+
+    Parameters
+    ----------
+    url
+        The server.
+    refusals
+        How many uploads are refused.
+    """
+
+    def __init__(self, url: str, refusals: int) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname, parts.port
+        self._refusals = refusals
+        self.refused = 0
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"PUT ") and self.refused < self._refusals:
+                self.refused += 1
+                # The client waits with the body until it is told to send it.
+                assert b"expect: 100-continue" in head.lower()
+                writer.write(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                await writer.drain()
+                return
+            up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
+            up_writer.write(head)
+            await asyncio.gather(_copy(reader, up_writer), _copy(up_reader, writer))
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on all that comes, and the end."""
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
 
 
 async def make_bucket(name: str) -> AsyncS3Bucket:

@@ -1,8 +1,10 @@
 """Results of jobs are deposited in a folder; whatever goes wrong there loses no result (fake service)."""
 
 import asyncio
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -162,6 +164,40 @@ async def test_a_back_end_that_is_away_for_a_moment_is_asked_again(csc_bench: Cs
     assert bench.service.calls["download a/b.fits"] + bench.service.calls["download empty.txt"] == 2 + 3
     (folder,) = find_sets(root)
     assert (folder / "a_b.fits").read_bytes() == RESULTS["a/b.fits"]
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [{1, 2}, {4, 5}, {5, 7}, {6, 7}],
+    ids=["a file", "the manifest", "the folder of the set", "the folder that it is renamed in"],
+)
+async def test_a_network_volume_that_is_away_for_a_moment_is_written_again(
+    memory_csc: CscBench, root: Path, monkeypatch: pytest.MonkeyPatch, failures: set[int]
+) -> None:
+    calls = 0
+    sync = os.fsync
+
+    def sync_or_fail(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in failures:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        sync(descriptor)
+
+    bench = DepositBench.of(memory_csc, location=str(root))
+    async with bench.talk() as (_, remote, spy):
+        monkeypatch.setattr(os, "fsync", sync_or_fail)
+        ack = await start(remote)
+        assert (await final_ack(remote, "run", ack)).ack == COMPLETE
+        deposit = await wait_for_deposit(spy)
+    (folder,) = find_sets(root)
+    assert deposit == {"state": "complete", "location": f"{folder.as_uri()}/", "message": ""}
+    assert calls > max(failures)
+    assert list_names(folder) == ["a_b.fits", "empty.txt", "manifest.json", "result.json"]
+    assert (folder / "a_b.fits").read_bytes() == RESULTS["a/b.fits"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert [entry["name"] for entry in manifest["files"]] == ["result.json", "a_b.fits", "empty.txt"]
+    assert list_names(root) == [folder.name]
 
 
 async def test_one_deposit_holds_up_no_other_run_and_its_own_sender_is_told(

@@ -5,18 +5,29 @@ import hashlib
 import json
 import socket
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from lsst.resources.s3 import S3ResourcePath
 
 from lsst.ts.ocps.csc.deposit_s3 import PrefixStore
 from lsst.ts.ocps.csc.outlet import Outlet
 from lsst.ts.ocps.salobj import AsyncS3Bucket, SalRetCode, State
 from support.csc import TIMEOUT, CscBench, Spy, final_ack
 from support.deposits import RESULTS, DepositBench, list_names, start, wait_for_deposit
-from support.s3_server import S3_SECRET, S3_TOKEN, list_keys, make_bucket, set_credentials
+from support.s3_server import (
+    S3_SECRET,
+    S3_TOKEN,
+    BusyFront,
+    list_keys,
+    make_bucket,
+    read_objects,
+    set_credentials,
+)
 
 # One worker, one server.
 pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("s3")]
@@ -64,6 +75,76 @@ async def test_results_are_below_the_prefix_and_the_manifest_comes_last(
     manifest = json.loads((await bucket.download(f"{prefix}manifest.json")).getvalue())
     assert {entry["result_id"]: entry["name"] for entry in manifest["files"]} == NAMES
     assert list_names(scratch) == []
+
+
+@pytest.mark.parametrize(
+    "is_stored",
+    [
+        pytest.param(False, id="refused"),
+        pytest.param(True, id="stored, and the answer lost", marks=pytest.mark.system),
+    ],
+)
+async def test_an_object_that_s3_does_not_take_at_once_is_stored_again(
+    memory_csc: CscBench,
+    s3_environment: str,
+    scratch: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_stored: bool,
+) -> None:
+    bucket = await make_bucket(f"deposits-{uuid.uuid4().hex}")
+    tries: Counter[str] = Counter()
+    failures = {"a_b.fits": 1, "manifest.json": 2}
+    transfer = S3ResourcePath.transfer_from
+
+    def transfer_or_fail(self: S3ResourcePath, *args: Any, **kwargs: Any) -> None:
+        name = self.basename()
+        tries[name] += 1
+        is_busy = tries[name] <= failures.get(name, 0)
+        if is_stored or not is_busy:
+            transfer(self, *args, **kwargs)
+        if is_busy:
+            answer: Any = {"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}}
+            raise ClientError(answer, "PutObject")
+
+    monkeypatch.setattr(S3ResourcePath, "transfer_from", transfer_or_fail)
+    bench = DepositBench.of(memory_csc, location=f"s3://{bucket.name}/ocps")
+    async with bench.talk() as (_, remote, spy):
+        ack = await start(remote)
+        assert (await final_ack(remote, "run", ack)).ack == SalRetCode.CMD_COMPLETE
+        deposit = await wait_for_deposit(spy)
+        document = json.loads(spy.of("job_result")[0].result)
+        outputs = await spy.wait_for("job_output", len(RESULTS))
+    assert (deposit["state"], deposit["message"]) == ("complete", "")
+    assert tries == {"result.json": 1, "a_b.fits": 2, "empty.txt": 1, "manifest.json": 3}
+    files = await read_objects(bucket, f"ocps/{document['runId']}/")
+    manifest = json.loads(files.pop("manifest.json"))
+    assert files == {NAMES[result_id]: content for result_id, content in RESULTS.items()}
+    assert len(await list_keys(bucket)) == len(RESULTS) + 1
+    assert [entry["name"] for entry in manifest["files"]] == list(NAMES.values())
+    assert sorted(output.output_id for output in outputs) == sorted(NAMES)
+    assert list_names(scratch) == []
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("scheme", ["s3", "lfa"])
+async def test_a_server_that_answers_503_twice_gets_each_object_once(
+    memory_csc: CscBench, s3_environment: str, scratch: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    instance = uuid.uuid4().hex
+    name = f"deposits-{instance}" if scheme == "s3" else AsyncS3Bucket.make_bucket_name(instance)
+    bucket = await make_bucket(name)
+    async with BusyFront(s3_environment, refusals=2) as front:
+        monkeypatch.setenv("S3_ENDPOINT_URL", front.url)
+        bench = DepositBench.of(memory_csc, location=f"{scheme}://{name if scheme == 's3' else instance}")
+        async with bench.talk() as (_, remote, spy):
+            ack = await start(remote)
+            assert (await final_ack(remote, "run", ack)).ack == SalRetCode.CMD_COMPLETE
+            deposit = await wait_for_deposit(spy)
+    assert (deposit["state"], deposit["message"]) == ("complete", "")
+    assert front.refused == 2
+    contents = list((await read_objects(bucket, "")).values())
+    assert len(contents) == len(RESULTS) + 1
+    assert all(content in contents for content in RESULTS.values())
 
 
 async def test_a_deposit_that_was_killed_is_completed_at_the_same_place(
