@@ -3,6 +3,7 @@
 The server of these tests quotes whatever it was sent, as servers do in the pages of their errors.
 """
 
+import base64
 import json
 import os
 from collections.abc import AsyncIterator
@@ -27,7 +28,12 @@ pytestmark = pytest.mark.asyncio
 
 PARAMETER = "planted-parameter/1"
 CREDENTIAL = "planted-credential"
-PLANTED = b"planted"
+ENCODED = base64.b64encode(f"ocps:{CREDENTIAL}".encode()).decode()
+LOGINS = {"bearer": ({}, f"Bearer {CREDENTIAL}"), "basic": ({"user": "ocps"}, f"Basic {ENCODED}")}
+"""How a CSC shows its credentials: more settings, and what it sends."""
+
+# What comes before the password in the encoded form is no secret, and may be told in another line.
+PLANTED = (b"planted", ENCODED[8:24].encode())
 
 VAULT = {
     "name": "vault",
@@ -66,7 +72,7 @@ def find_planted(bench: ServedBench, server: AnyServer, log: pytest.LogCaptureFi
         if not topic.endswith("command_run")
         for partition in partitions
         for record in partition.records
-        if PLANTED in (record.value or b"")
+        if is_planted(record.value or b"")
     }
     assert any(topic.endswith("logevent_logMessage") for topic in _CLUSTERS[name].topics)
     files = (path for path in bench.state_dir.rglob("*") if path.is_file())
@@ -76,18 +82,22 @@ def find_planted(bench: ServedBench, server: AnyServer, log: pytest.LogCaptureFi
     urls = (f"{one.method} {one.path} {one.query}" for one in server.requests)
     texts |= {f"URL: {url}": url.encode() for url in urls}
     assert any(place.startswith("file ocps-1.sqlite3") for place in texts)
-    return [place for place, content in texts.items() if PLANTED in content]
+    return [place for place, content in texts.items() if is_planted(content)]
+
+
+def is_planted(content: bytes) -> bool:
+    return any(secret in content for secret in PLANTED)
 
 
 @asynccontextmanager
 async def vault(
-    bench: ServedBench, kind: str, folder: Path
+    bench: ServedBench, kind: str, folder: Path, login: str = "bearer"
 ) -> AsyncIterator[tuple[Served, UwsServer | ApiServerDouble]]:
     """A CSC that shows its credentials to a server, and may run the payload ``vault``."""
     token = folder / "token"
     token.write_text(CREDENTIAL)
     async with bench.serve(kind) as server:
-        credentials = {"kind": "bearer", "file": str(token)}
+        credentials = {"kind": login, "file": str(token)} | LOGINS[login][0]
         backend = {"kind": kind, "url": url_of(server), "credentials": credentials, "required": True}
         bench.configure(kind, url_of(server), create_timeout=0.5)
         config = bench.config_dir / "_init.yaml"
@@ -106,12 +116,13 @@ async def run_vault(served: Served, **parameters: Any) -> Any:
     return await start(served.remote, payload="vault", parameters=json.dumps(parameters))
 
 
+@pytest.mark.parametrize("login", ["bearer", pytest.param("basic", marks=pytest.mark.system)])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_secrets_of_a_run_that_ends_well_are_written_nowhere(
-    served_bench: ServedBench, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    served_bench: ServedBench, kind: str, login: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    async with vault(served_bench, kind, tmp_path) as (served, server):
+    async with vault(served_bench, kind, tmp_path, login) as (served, server):
         ack = await run_vault(served, key=PARAMETER)
         # An answer that shows everything, in the middle of the job; then results that do.
         server.misbehave("GET", json.loads(ack.result)["job_id"], quote_all)
@@ -126,39 +137,44 @@ async def test_secrets_of_a_run_that_ends_well_are_written_nowhere(
         assert document["value"]["arguments"] == ["--key=***"]
         assert find_planted(served_bench, server, caplog) == []
         # It was sent all the same, where it belongs.
-        assert {one.headers["authorization"] for one in server.requests} == {f"Bearer {CREDENTIAL}"}
+        assert {one.headers["authorization"] for one in server.requests} == {LOGINS[login][1]}
         (submission,) = [one for one in server.requests if b"key" in one.body]
         assert PARAMETER in str([submission.form, submission.body])
     assert find_planted(served_bench, server, caplog) == []
 
 
+@pytest.mark.parametrize("login", LOGINS)
 async def test_secrets_that_a_job_puts_into_its_error_are_written_nowhere(
-    served_bench: ServedBench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    served_bench: ServedBench, login: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    async with vault(served_bench, "uws", tmp_path) as (served, server):
+    async with vault(served_bench, "uws", tmp_path, login) as (served, server):
 
         async def quote_in_error(request: Request) -> Reply:
             reply = await server.answer(request)
-            told = f"{PARAMETER}, {CREDENTIAL}".encode()
+            told = f"{PARAMETER}, {CREDENTIAL}, {request.headers['authorization']}".encode()
             return replace(
                 reply, body=reply.body.replace(b"</uws:message>", b": " + told + b"</uws:message>")
             )
 
         server.habit = quote_in_error
         final = await served.end(await run_vault(served, fail="it failed", key=PARAMETER))
-        assert (final.ack, final.result) == (SalRetCode.CMD_FAILED, "Failed: ***: ***, [hidden]")
+        assert (final.ack, final.result) == (
+            SalRetCode.CMD_FAILED,
+            f"Failed: ***: ***, [hidden], {login.title()} [hidden]",
+        )
         await served.spy.wait_for("job_result")
         assert find_planted(served_bench, server, caplog) == []
 
 
+@pytest.mark.parametrize("login", LOGINS)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_secrets_that_a_server_quotes_when_it_refuses_are_written_nowhere(
-    served_bench: ServedBench, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    served_bench: ServedBench, kind: str, login: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     served_bench.be_patient(lookup=0.3)
-    async with vault(served_bench, kind, tmp_path) as (served, server):
+    async with vault(served_bench, kind, tmp_path, login) as (served, server):
         server.habit = quote_all
         ack = await run_vault(served, key=PARAMETER)
         assert ack.ack == SalRetCode.CMD_FAILED
