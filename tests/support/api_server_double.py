@@ -82,6 +82,9 @@ class ApiServerDouble(HttpServer):
         self.loses_answers = 0
         """So many of the next creations are answered as those that took longer than nine seconds."""
 
+        self.duration = 0.0
+        """How long jobs take that do not say it (s)."""
+
         self.undescribed: set[str] = set()
         """Jobs that the server cannot describe."""
 
@@ -154,7 +157,7 @@ class ApiServerDouble(HttpServer):
         await asyncio.sleep(0.01)
         job.phase = "executing"
         job.files.append("log.txt")
-        await asyncio.sleep(float(job.variable("duration") or 0))
+        await asyncio.sleep(float(job.variable("duration") or self.duration))
         if job.variable("fail"):
             job.phase = "error"  # and no end time: Kubernetes tells none of a failed job
             return

@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from lsst.ts.ocps.client.api_server import ApiServerBackend
 from lsst.ts.ocps.client.uws import UwsBackend
 from lsst.ts.ocps.csc.deposit_directory import DirectoryStore
 from lsst.ts.ocps.csc.deposit_s3 import PrefixStore
@@ -39,8 +40,9 @@ class DeathStep(StrEnum):
 
     BEFORE_ROW = "before the row"
     AFTER_ROW = "after the row"
-    DURING_POST = "during POST"
-    AFTER_POST = "after POST, before the URL is recorded"
+    BEFORE_POST = "before POST, or PUT"
+    DURING_POST = "during POST, or PUT"
+    AFTER_POST = "after POST, or PUT, before the URL is recorded"
     PENDING = "PENDING"
     AFTER_START = "after PHASE=RUN, before its answer is looked at"
     EXECUTING = "EXECUTING"
@@ -101,7 +103,8 @@ class _Death:
                 self.come(DeathStep.DURING_POST)
 
         async def call(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-            if request.method == "POST" and request.url.path.endswith("/async"):
+            path = request.url.path
+            if (request.method, path[path.rfind("/") :]) in {("POST", "/async"), ("PUT", "/job")}:
                 request.extensions = {**request.extensions, "trace": trace}
             return await original(self, request)
 
@@ -133,7 +136,9 @@ def main() -> None:
     death.before(Ledger, "add", DeathStep.BEFORE_ROW)
     death.after(Ledger, "add", DeathStep.AFTER_ROW)
     death.during_post()
-    death.after(UwsBackend, "create", DeathStep.AFTER_POST)
+    for backend in (UwsBackend, ApiServerBackend):
+        death.before(backend, "create", DeathStep.BEFORE_POST)
+        death.after(backend, "create", DeathStep.AFTER_POST)
     death.before(UwsBackend, "start", DeathStep.PENDING)
     death.after(UwsBackend, "start", DeathStep.AFTER_START)
     death.after(Reporter, "publish_phase", DeathStep.EXECUTING, _is_executing)

@@ -13,11 +13,13 @@ from lsst.ts.ocps.csc.backends import to_stored_settings
 from lsst.ts.ocps.csc.ledger import Ledger
 from lsst.ts.ocps.csc.records import CommandKey, RunRecord
 from lsst.ts.ocps.csc.runs import CreateIntended, observe
+from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.salobj import SalRetCode, State
 from support.api_server_double import ApiServerDouble
 from support.csc import TIMEOUT, eventually
 from support.http_server import drop, status
 from support.runs import make_run
+from support.sal_log import read_samples
 from support.served_csc import ServedBench, start
 
 pytestmark = pytest.mark.asyncio
@@ -111,6 +113,12 @@ async def test_a_job_that_is_not_found_is_not_asked_for_again(served_bench: Serv
         assert server.sent("DELETE") == []
 
 
+async def read_acks(count: int) -> list[tuple[int, str]]:
+    """All acknowledgements, when there are so many."""
+    acks = await read_samples(SalSettings.from_environment(), "OCPS", "ack_ackcmd", count=count)
+    return [(each["ack"], each["result"]) for each in acks]
+
+
 @pytest.mark.parametrize("exists", [True, False])
 async def test_a_csc_that_died_while_it_asked_for_a_job_looks_for_it(
     served_bench: ServedBench, exists: bool
@@ -128,13 +136,23 @@ async def test_a_csc_that_died_while_it_asked_for_a_job_looks_for_it(
         run_id = run.run_id if exists else "another"
         await backend.create(Submission("sleep", run_id, shell=ShellJob("run")))
         await backend.aclose()
+        await eventually(lambda: {job.phase for job in server.jobs.values()} == {"completed"})
         ledger = await Ledger.open(served_bench.state_dir, 1)
         assert await ledger.add(observe(RunRecord(run), CreateIntended())) is None
         await ledger.aclose()
         async with served_bench.csc(State.STANDBY), served_bench.remote() as remote:
             result = await remote.evt_job_result.next(flush=False, timeout=TIMEOUT)
+            acks = await read_acks(2 if exists else 1)
         assert result.exit_code == (0 if exists else 1)
         assert len(server.sent("PUT")) == 1
+        if exists:
+            # Which job it is was told to nobody before, and is told though it has ended.
+            (job_id,) = server.jobs
+            first, final = acks
+            assert (first[0], json.loads(first[1])) == (SalRetCode.CMD_INPROGRESS, {"job_id": job_id})
+            assert final == (COMPLETE, result.result)
+        else:
+            assert [ack for ack, _ in acks] == [FAILED]
 
 
 async def test_defect_16_an_abort_deletes_the_job_and_the_command_is_aborted(

@@ -20,6 +20,7 @@ from lsst.ts.ocps.csc.runs import CreateIntended, observe
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import AckError, SalRetCode, State
 from lsst.ts.ocps.uws.phases import ExecutionPhase
+from lsst.ts.ocps.uws.run_id import new_run_id
 from support.csc import TIMEOUT, CscBench, Spy, eventually, final_ack
 from support.runs import make_run
 
@@ -380,9 +381,10 @@ async def test_a_submission_names_our_run_id_and_the_limits_of_the_payload(csc_b
 async def test_jobs_of_ours_are_reported_though_the_ledger_was_lost(csc_bench: CscBench) -> None:
     csc_bench.on_end(duration=math.inf)
     backend = await csc_bench.open_backend("fake", None)
-    ours = await backend.create(Submission("echo", "ocps-test-1-lost"))
-    other = await backend.create(Submission("echo", "ocps-test-101-other"))
-    waiting = await backend.create(Submission("echo", "ocps-test-1-never-started"))
+    run_id = new_run_id("test", 1)
+    ours = await backend.create(Submission("echo", run_id))
+    other = await backend.create(Submission("echo", new_run_id("test", 101)))
+    waiting = await backend.create(Submission("echo", new_run_id("test", 1)))
     for created in (ours, other):
         await backend.start(created.url)
     async with csc_bench.csc(State.STANDBY), csc_bench.remote() as remote:
@@ -392,6 +394,6 @@ async def test_jobs_of_ours_are_reported_though_the_ledger_was_lost(csc_bench: C
         for created in (ours, other, waiting):
             csc_bench.service.force(created.url, P.COMPLETED)
         (result,) = await spy.wait_for("job_result")
-        assert json.loads(result.result)["runId"] == "ocps-test-1-lost"
-        assert {phase.run_id for phase in spy.of("job_phase")} == {"ocps-test-1-lost"}
+        assert json.loads(result.result)["runId"] == run_id
+        assert {phase.run_id for phase in spy.of("job_phase")} == {run_id}
         assert spy.of("job_id") == []

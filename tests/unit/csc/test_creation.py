@@ -1,12 +1,19 @@
 """Asking for a job where creating it starts it: again only if nothing was sent, else it is looked for."""
 
+import time
 from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 
 from lsst.ts.ocps.client.base import ShellJob
-from lsst.ts.ocps.client.errors import BackendFailedError, BackendUnavailableError
+from lsst.ts.ocps.client.errors import (
+    BackendAuthenticationError,
+    BackendError,
+    BackendFailedError,
+    BackendUnavailableError,
+    RequestRefusedError,
+)
 from lsst.ts.ocps.client.testing import FakeBackend
 from lsst.ts.ocps.csc.creation import JobCreation, to_submission
 from lsst.ts.ocps.csc.logs import get_logger
@@ -89,10 +96,13 @@ async def test_what_may_have_been_sent_is_looked_for_and_never_asked_for_again()
 
 
 async def test_what_is_not_found_is_given_up_and_both_errors_are_told() -> None:
-    asking = Asking(create=20.0)
+    asking = Asking(create=20.0, lookup=0.6)
     asking.backend.service.fail("create", NOT_SENT, LOST)
+    began = time.monotonic()
     news = await asking.run()
     assert isinstance(news, CreateGivenUp)
+    # The first attempt was answered at once, the second a quarter of a second later.
+    assert time.monotonic() - began > 0.2 + 0.6
     assert news.message.startswith("outcome unknown, not resubmitted: back end x: the connection broke; ")
     assert "not in the list" in news.message
     assert asking.asked == 2
@@ -111,6 +121,24 @@ async def test_an_earlier_life_that_had_asked_is_not_repeated() -> None:
     asking.record = observe(asking.record, CreateIntended())
     assert isinstance(await asking.run(), CreateGivenUp)
     assert asking.asked == 0
+
+
+@pytest.mark.parametrize(
+    "error", [RequestRefusedError("x", "no list"), BackendAuthenticationError("x", "who are you?")]
+)
+async def test_a_list_that_is_refused_does_not_mean_that_there_is_no_job(error: BackendError) -> None:
+    asking = Asking(lookup=0.3)
+    asking.backend.service.lose_answers("create")
+    asking.backend.service.fail("list_jobs", *[error] * 20)
+    news = await asking.run()
+    assert isinstance(news, CreateGivenUp)
+    assert news.message.startswith("outcome unknown, not resubmitted: ")
+    assert news.message.endswith(error.message)
+    again = Asking(lookup=20.0)
+    again.backend.service.lose_answers("create")
+    again.backend.service.fail("list_jobs", error)
+    assert isinstance(await again.run(), JobCreated)
+    assert again.asked == 1
 
 
 async def test_an_earlier_life_that_had_not_asked_is_continued() -> None:

@@ -150,8 +150,12 @@ class JobCreation:
                 return
             except BackendError as error:
                 is_lookup = self._may_run(get_record())
-                end = (max(began, self._doubt_since) if is_lookup else began) + self._get_budget(run)
-                if time.monotonic() + pause > end or isinstance(error, JobNotFoundError):
+                since = max(began, self._doubt_since) if is_lookup else began
+                left = since + self._get_budget(run) - time.monotonic()
+                if is_lookup:
+                    # What may be there is looked for until its time is over.
+                    pause = min(pause, max(left, _FIRST_PAUSE))
+                if left <= 0 or (left < pause and not is_lookup):
                     await self._note(self._give_up(get_record(), error))
                     return
                 self._log.warning("no job yet; trying again", error=str(error), pause=pause)
@@ -193,11 +197,12 @@ class JobCreation:
     async def _find_if_listed(self, record: RunRecord, backend: Backend) -> JobCreated | None:
         try:
             return await self._find(record, backend)
-        except (RequestRefusedError, BackendAuthenticationError, JobNotFoundError):
+        except (RequestRefusedError, BackendAuthenticationError, JobNotFoundError) as error:
             # Some services show nobody a list. Where a job waits to be started, creating again is safe.
-            if not record.run.creates_pending:
-                raise
-            return None
+            if record.run.creates_pending:
+                return None
+            # Elsewhere it may be running all the same: that is no refusal of the run.
+            raise BackendFailedError(backend.name, error.message, status=error.status) from error
 
     async def _find(self, record: RunRecord, backend: Backend) -> JobCreated | None:
         """Look for a job that an earlier attempt may have left; among several, any is as good."""

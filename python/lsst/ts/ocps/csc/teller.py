@@ -7,7 +7,7 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .logs import get_logger
 from .parts import Parts
-from .records import Accepted, Creating, OutcomeKind, Reporting, RunRecord
+from .records import Accepted, Creating, OutcomeKind, Reported, Reporting, RunRecord
 
 __all__ = ["Teller"]
 
@@ -80,13 +80,12 @@ class Teller:
             self._keeper.cancel()
 
     async def _begin_acknowledging(self, record: RunRecord) -> None:
-        if record.has_ended:
+        if record.run.is_adopted or record.run.detach:
             return
-        if record.run.is_adopted:
-            return
-        if not record.run.detach:
-            if self._is_restored:
-                await self._parts.reporter.acknowledge(record)
+        if self._is_restored:
+            # The earlier life may not have told of the job; whoever waits is told though it has ended.
+            await self._parts.reporter.acknowledge(record)
+        if not record.has_ended:
             keeping = self._keep_acknowledged(record)
             self._keeper = self._parts.tasks.start(keeping, name=f"ack:{record.run.run_id}")
 
@@ -100,8 +99,11 @@ class Teller:
 
 
 def _is_public(record: RunRecord) -> bool:
-    """Whether the world hears of the run: not before its job where that comes at once, not if rejected."""
-    if isinstance(record.state, Creating | Reporting):
+    """Whether there is news of the run for the world.
+
+    There is none before its job where that comes at once, of one that is rejected, and after its end.
+    """
+    if isinstance(record.state, Creating | Reporting | Reported):
         return False
     if isinstance(record.state, Accepted):
         return not record.run.creates_pending
