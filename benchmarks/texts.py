@@ -14,18 +14,16 @@ the same kind with noida-db.
 """
 
 _RUNS = """\
-So many ``run`` commands are sent at once, each for a job of 1 s, the last row aside. The back end is a UWS 1.1 server
-in a process of its own that has WAIT and takes a set time for every answer; it tells no job with
-its redirects, so that the CSC reads each job for itself. When half of the runs have their first
-acknowledgement, one more is sent: *first ack of one more run* tells whether it has to wait for the
-HTTP of the others. The back end counts the requests and the jobs of each run; lost and doubled are
-told from its jobs, from the final acknowledgements and from ``job_result``. The stall is the
-longest time for which the event loop of the CSC did nothing else, and that of which it computed;
-heartbeats by the times at which they were written.
-
-Targets: nothing lost, nothing doubled; the first ack of one more run as that of a run alone;
-heartbeat gap < 1200 ms; stall < 50 ms; of requests, job lists included, at most 6 + duration/WAIT a
-job, where WAIT is 30 s.
+So many ``run`` commands are sent at once, each for a job of 1 s, the last row aside. The back end
+is a UWS 1.1 server in a process of its own that has WAIT and takes a set time for every answer; it
+tells no job with its redirects, so that the CSC reads each job for itself. When half of the runs
+have their first acknowledgement, one more is sent: *first ack of one more run* tells whether it has
+to wait for the HTTP of the others. The back end counts the requests and the jobs of each run; lost
+and doubled are told from its jobs, from the final acknowledgements and from ``job_result``. The
+stall is the longest time for which the event loop of the CSC did nothing else, and that of which it
+computed; heartbeats by the times at which they were written. Targets: nothing lost, nothing
+doubled; the first ack of one more run as that of a run alone; heartbeat gap < 1200 ms; stall < 50
+ms; of requests, job lists included, at most 6 + duration/WAIT a job, where WAIT is 30 s.
 """
 
 _SCALE = """\

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lsst.ts.ocps.csc import aborts, tracker
+from lsst.ts.ocps.csc import aborts, reconcile
 from lsst.ts.ocps.salobj import SalRetCode
 from lsst.ts.ocps.uws.run_id import new_run_id
 from support.csc import TIMEOUT, eventually
@@ -113,7 +113,7 @@ async def test_rule_6_a_server_that_never_aborts_has_the_abort_failed_and_the_jo
 async def test_a_server_of_uws_1_0_runs_one_job_though_the_answer_to_its_creation_was_lost(
     served_bench: ServedBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracker, "_RECONCILE_INTERVAL", 0.3)
+    monkeypatch.setattr(reconcile, "_INTERVAL", 0.3)
     async with served_bench.serve("uws") as server:
         assert isinstance(server, UwsServer)
         server.version = "1.0"

@@ -23,6 +23,7 @@ from lsst.ts.ocps.csc.records import Report, RunRecord
 from lsst.ts.ocps.csc.reporter import Reporter
 from lsst.ts.ocps.csc.runs import CreateIntended, CreateRefused, ReportBuilt, ReportWritten
 from lsst.ts.ocps.csc.scratch import Scratch
+from lsst.ts.ocps.uws.run_id import new_run_id
 from support.mortal_csc import STORED, InlineLedger, Mortality, MortalOutlet, World
 from support.runs import ended_record, make_run, with_news
 
@@ -154,10 +155,10 @@ async def test_back_ends_that_nobody_uses_are_closed(bench: Bench) -> None:
 
 async def test_jobs_of_a_lost_ledger_are_adopted_once_and_only_ours(bench: Bench) -> None:
     bench.world.service.script = Script(duration=math.inf)
-    ours = make_run().run_id
+    ours = new_run_id("test", 1)
     await bench.execute(ours)
-    await bench.execute("foreign-1-00000001")
-    await bench.create(make_run().run_id)  # it was never started: nobody's loss
+    await bench.execute(new_run_id("foreign", 1))
+    await bench.create(new_run_id("test", 1))  # it was never started: nobody's loss
     await asyncio.gather(*(bench.reconciler.adopt("ocps-test-1-") for _ in range(2)))
     assert list(bench.followed) == [ours]
     bench.followed.clear()
