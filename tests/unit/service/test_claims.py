@@ -1,18 +1,23 @@
 """What becomes of jobs that a life of the service took but did not start, on a fake executor."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lsst.ts.ocps.executors.base import Execution
+from lsst.ts.ocps.executors.registry import ExecutorRegistry
 from lsst.ts.ocps.executors.testing import FakeCluster, FakeExecutor
+from lsst.ts.ocps.service.context import ProcessContext, open_context
+from lsst.ts.ocps.service.forms import Form
 from lsst.ts.ocps.service.runner import LOST_SIGHT
 from lsst.ts.ocps.service.schema import now
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.processes import until
-from support.service_process import FakeService, fake_service, id_of
+from support.service_process import FakeService, fake_service, id_of, make_config, write_payload
 
 pytestmark = pytest.mark.asyncio
 P = ExecutionPhase
@@ -131,6 +136,45 @@ async def test_a_withdrawal_that_fails_is_tried_again(
     async with fake_service(tmp_path, cluster=cluster, attach_patience=20.0) as fake:
         assert (await fake.calls.executing(path)).phase is P.EXECUTING
     assert not errors
+
+
+class FarExecutor(FakeExecutor):
+    """A fake whose commands take nothing of this machine."""
+
+    kind = "far"
+    uses_this_machine = False
+
+
+@asynccontextmanager
+async def life_with_two_executors(directory: Path) -> AsyncIterator[ProcessContext]:
+    """A service with one payload, ``moving``."""
+    registry = ExecutorRegistry({"fake": FakeExecutor, "far": FarExecutor})
+    still = {"run": {"command": ["wait"], "executor": "fake"}}
+    async with open_context(make_config(directory, {"still": still}), registry) as context:
+        yield context
+
+
+@pytest.mark.parametrize("waits", ["over the start", "for the request"])
+async def test_a_job_that_asks_for_more_than_there_is_since_its_payload_moved_is_an_error(
+    tmp_path: Path, waits: str
+) -> None:
+    payloads = tmp_path / "payloads"
+    write_payload(payloads, "moving", {"run": {"command": ["wait"], "executor": "fake"}})
+    async with life_with_two_executors(tmp_path) as context:
+        job = await context.jobs.create("moving", Form(()))
+        if waits == "over the start":
+            assert await context.store.queue(job.job_id, P.PENDING)
+    write_payload(payloads, "moving", {"run": {"command": ["wait"], "executor": "far", "cpus": 2000}})
+    async with life_with_two_executors(tmp_path) as context:
+        if waits == "for the request":
+            await context.jobs.set_phase("moving", job.job_id, Form((("PHASE", "RUN"),)))
+        async with asyncio.timeout(20):
+            while (ended := await context.jobs.get("moving", job.job_id)).phase is P.QUEUED:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert ended.phase is P.ERROR
+        assert ended.job.error is not None
+        asked = "it asks for 2000 cpus and 0 byte of memory, and jobs can have 1000 cpus"
+        assert ended.job.error.message.startswith(asked)
 
 
 async def test_a_claim_keeps_what_the_executor_calls_the_job_before_it_has_it(

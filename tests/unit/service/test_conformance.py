@@ -180,11 +180,16 @@ async def test_every_operation_tells_how_errors_look(fake: FakeService) -> None:
 
 
 async def test_a_held_job_is_run_again(fake: FakeService) -> None:
-    path = await create_running(fake)
-    await fake.context.store._change_phase(id_of(path), P.EXECUTING, P.HELD)
+    path = await fake.calls.create("work")
+    store = fake.context.store
+    await store.queue(id_of(path), P.PENDING)
+    # It was taken, and is held before its command has begun.
+    assert await store.claim(id_of(path))
+    await store._change_phase(id_of(path), P.QUEUED, P.HELD)
     answer = await fake.calls.post(f"{path}/phase", PHASE="RUN")
     assert answer.status_code == 303
-    assert (await fake.calls.job(path)).phase is P.QUEUED
+    assert (await fake.calls.executing(path)).phase is P.EXECUTING
+    assert fake.cluster.keys == (id_of(path),)
 
 
 async def test_answers_are_of_the_types_that_the_openapi_document_tells(fake: FakeService) -> None:

@@ -15,7 +15,7 @@ from .patience import patient
 from .queue import Capacity, JobQueue, QueuedJob
 from .runner import JobRunner
 from .schema import StoredJob, now
-from .store import Store
+from .store import ALONE, Store
 
 __all__ = ["Dispatcher"]
 
@@ -78,14 +78,14 @@ class Dispatcher:
             self._queue.note_start(self._place(stored))
             self._start(stored.job_id, self._resume(stored))
         for stored in await self._store.list_queued():
-            self._queue.add(self._place(stored))
+            self._offer(stored)
         handed_over, queued = len(self._queue.running), self._queue.waiting
         _log.info("jobs of an earlier life", handed_over=handed_over, queued=queued)
         self._fill_slots()
 
     def enqueue(self, stored: StoredJob) -> None:
         """Run a job that is QUEUED when its turn comes and there is room."""
-        self._queue.add(self._place(stored))
+        self._offer(stored)
         self._fill_slots()
 
     def take_over(self, adopted: Iterable[StoredJob]) -> None:
@@ -136,11 +136,18 @@ class Dispatcher:
         self._fill_slots()
 
     def _offer(self, stored: StoredJob) -> None:
-        """Run a queued job when its turn comes, if this machine has what it asks for."""
+        """Run a queued job when its turn comes, if this machine has what it asks for.
+
+        The service does not start with a payload that asks for more; but this job may have been made when the
+        payload had another executor, or by another process.
+        """
         try:
             self._queue.add(self._place(stored))
         except ValueError as error:
-            _log.info("a queued job is left to other processes", job_id=stored.job_id, reason=str(error))
+            if self._store.instance == ALONE:
+                self._start(stored.job_id, self._runner.give_up(stored, str(error)))
+            else:
+                _log.info("a queued job is left to other processes", job_id=stored.job_id, reason=str(error))
 
     async def _cancel_ended(self, job_id: str) -> None:
         """End the command of a job that another process has ended."""

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from typing_extensions import override
+
 __all__ = ["Capacity", "JobQueue", "QueuedJob"]
 
 _THOUSAND = 1000
@@ -30,6 +32,10 @@ class Capacity:
 
     def __sub__(self, other: "Capacity") -> "Capacity":
         return Capacity(self.millicpus - other.millicpus, self.memory - other.memory)
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.millicpus / _THOUSAND:g} cpus and {self.memory} byte of memory"
 
     def fits_into(self, other: "Capacity") -> bool:
         """Whether so much can be had of ``other``."""
@@ -144,7 +150,7 @@ class JobQueue:
             If it asks for more than there is: it would wait for ever, and hold back the others.
         """
         if not job.demand.fits_into(self._capacity):
-            raise ValueError(f"job {job.job_id} asks for more than there is: {job.demand}")
+            raise ValueError(f"it asks for {job.demand}, and jobs can have {self._capacity} here")
         if job.job_id not in self._waiting and job.job_id not in self._running:
             self._waiting[job.job_id] = job
             self._levels.setdefault(job.priority, _Level()).add(job)

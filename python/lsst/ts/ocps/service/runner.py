@@ -251,6 +251,7 @@ class JobRunner:
 
     async def give_up(self, stored: StoredJob, message: str, *, transient: bool = False) -> None:
         """End a job that never ran, or that the service failed to follow."""
+        _bind(stored)
         _log.error("the job cannot be run", reason=message)
         error = ErrorSummary(message, is_transient=transient)
         await self._settle(stored, ExecutionPhase.ERROR, Outcome(now(), error=error))

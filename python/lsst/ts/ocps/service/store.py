@@ -155,7 +155,7 @@ class Store:
         """Commit a job to execution; None if it is not in phase ``old``, or there is no room for it."""
         statement = UPDATE_IN_PHASE.where(*room.conditions) if room.is_limited else UPDATE_IN_PHASE
         return await self._change_phase(
-            job_id, old, ExecutionPhase.QUEUED, statement=statement, alone=room.alone
+            job_id, old, ExecutionPhase.QUEUED, statement=statement, alone=room.alone, handed_over=False
         )
 
     async def begin(
