@@ -23,6 +23,7 @@ from .access import open_access
 from .config import ServiceConfig
 from .dispatch import Dispatcher
 from .errors import ServiceStartError, StoreError
+from .executor_news import ExecutorNews
 from .gate import Gate, caller_of
 from .instances import alone_in, own_name
 from .jobs import JobService
@@ -34,7 +35,7 @@ from .postgresql import PostgresqlDatabase
 from .queue import Capacity, JobQueue
 from .quotas import Quotas
 from .reaper import Reaper
-from .runner import ExecutorNews, JobRunner
+from .runner import JobRunner
 from .schema import now
 from .store import ALONE, Store
 from .uploads import UploadStore

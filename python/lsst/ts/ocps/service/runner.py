@@ -1,8 +1,7 @@
 """One job from the queue to its end."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -17,14 +16,16 @@ from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 
 from .environment import attached_execution, new_execution
 from .errors import FetchError
+from .executor_news import ExecutorNews, Search
 from .outcome_reader import OutcomeReader
 from .patience import claim_patiently, patient
 from .results import JobFolder
 from .schema import StoredJob, now
 from .store import Outcome, Store
+from .upload_reader import UploadReader
 from .uploads import UploadStore
 
-__all__ = ["ExecutorNews", "JobRunner"]
+__all__ = ["JobRunner"]
 
 LOST_SIGHT = "the service lost sight of the command"
 
@@ -41,62 +42,7 @@ _WITHDRAWN = ExecutionStatus(ExecutorState.UNKNOWN, message="withdrawn before it
 _SUBMIT_TIME = 30.0
 """How long an executor that is short of something is asked again (s)."""
 
-_FIRST_PAUSE = 0.2
-_LONGEST_PAUSE = 5.0
-"""First and longest time between two attempts to follow a command (s)."""
-
-_STEADY = 2 * _LONGEST_PAUSE
-"""Whoever has followed a command for so long has not lost sight of it in the same trouble as before (s)."""
-
 _log = structlog.stdlib.get_logger(__name__)
-
-
-class ExecutorNews:
-    """Carries what executors tell to whoever follows the job."""
-
-    def __init__(self) -> None:
-        self._queues: dict[str, asyncio.Queue[ExecutionStatus]] = {}
-
-    def put(self, key: str, status: ExecutionStatus) -> None:
-        """Take a piece of news; this is the listener of the executors."""
-        if queue := self._queues.get(key):
-            queue.put_nowait(status)
-        else:
-            _log.debug("news of an execution that nobody follows", job_id=key, state=status.state)
-
-    @contextmanager
-    def following(self, key: str) -> Iterator[asyncio.Queue[ExecutionStatus]]:
-        """Get the news of one execution."""
-        queue = self._queues[key] = asyncio.Queue()
-        try:
-            yield queue
-        finally:
-            del self._queues[key]
-
-
-class _Search:
-    """The pauses between attempts to follow a command: they grow until the patience (s) is at its end."""
-
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
-        self._pause = _FIRST_PAUSE
-        self._deadline: Deadline | None = None
-        self._steady: Deadline | None = None
-
-    def note_found(self) -> None:
-        """The command is followed; how long that lasts will be seen."""
-        self._steady = Deadline("steady", _STEADY)
-
-    async def pause(self) -> bool:
-        """Wait for the next attempt; False if there is to be none."""
-        if self._deadline is None or (self._steady is not None and self._steady.expired):
-            self._pause, self._deadline = _FIRST_PAUSE, Deadline("search", self._patience)
-        self._steady = None
-        if self._deadline.expired:
-            return False
-        await asyncio.sleep(min(self._pause, self._deadline.left()))
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        return True
 
 
 class JobRunner:
@@ -155,7 +101,7 @@ class JobRunner:
         self._max_output = max_output
         self._removable = removable
         self._outcomes = OutcomeReader(max_results)
-        self._uploads = uploads
+        self._uploads = UploadReader(self._store, uploads)
 
     def folder(self, stored: StoredJob) -> JobFolder:
         """The folder of a job."""
@@ -193,7 +139,7 @@ class JobRunner:
         job_id = stored.job_id
         with self._news.following(job_id) as news:
             try:
-                await self._fetch_uploads(stored)
+                await self._uploads.read(stored, self._definitions.get(stored.payload))
                 execution = await asyncio.to_thread(self._prepare, stored)
                 executor = self._executor(stored)
                 native_id = await self._submit(executor, execution)
@@ -224,7 +170,7 @@ class JobRunner:
                 await self._store.lose_sight(stored.job_id, stored.phase)
             return None
         with self._news.following(stored.job_id) as news:
-            search = _Search(self._attach_patience)
+            search = Search(self._attach_patience)
             status = await self._attach(executor, stored, stored.native_id, search, may_withdraw=True)
             if status is _WITHDRAWN:
                 return await self._put_back(stored)
@@ -245,7 +191,8 @@ class JobRunner:
         return waiting
 
     async def cancel(self, stored: StoredJob) -> None:
-        """Ask for the end of a command; harmless if none runs."""
+        """Ask for the end of a command, or of what is done for its start; harmless if none runs."""
+        self._uploads.stop(stored.job_id)
         if executor := self._executors.get(stored.executor):
             await executor.cancel(stored.job_id)
 
@@ -255,14 +202,6 @@ class JobRunner:
         _log.error("the job cannot be run", reason=message)
         error = ErrorSummary(message, is_transient=transient)
         await self._settle(stored, ExecutionPhase.ERROR, Outcome(now(), error=error))
-
-    async def _fetch_uploads(self, stored: StoredJob) -> None:
-        if not stored.uploads:
-            return
-        size = await self._uploads.fetch(stored, self._definitions.get(stored.payload))
-        current = await self._store.set_upload_bytes(stored.job_id, size)
-        if current is None or current.phase in FINAL:
-            raise FetchError("the job was ended before its command was started")
 
     def _prepare(self, stored: StoredJob) -> Execution:
         definition = self._definitions.get(stored.payload)
@@ -292,7 +231,7 @@ class JobRunner:
         executor: Executor,
         stored: StoredJob,
         native_id: str | None,
-        search: _Search,
+        search: Search,
         lost: str = "",
         *,
         may_withdraw: bool = False,
@@ -337,7 +276,7 @@ class JobRunner:
         native_id: str | None,
     ) -> None:
         """Write down what the executor tells until the command has ended."""
-        search = _Search(self._follow_patience)
+        search = Search(self._follow_patience)
         while not status.state.is_final:
             if status.state is ExecutorState.UNKNOWN:
                 lost = status.message or "nothing is known of it"
