@@ -61,12 +61,12 @@ async def test_an_error_tells_that_it_lasts_and_keeps_the_promise_of_a_detail(fa
 async def test_a_refused_method_is_told_those_there_are(fake: FakeService) -> None:
     path = await fake.calls.create("work")
     for method, url, allowed in (
-        ("PUT", "/work/async", "GET, HEAD, POST"),
-        ("DELETE", "/jobs", "GET, HEAD"),
-        ("PUT", path, "DELETE, GET, HEAD, POST"),
-        ("POST", f"{path}/parameters/text", "GET, HEAD, PUT"),
-        ("DELETE", f"{path}/results/x", "GET, HEAD"),
-        ("BREW", "/work/sync", "GET, POST"),
+        ("PUT", "/work/async", "GET, HEAD, OPTIONS, POST"),
+        ("DELETE", "/jobs", "GET, HEAD, OPTIONS"),
+        ("PUT", path, "DELETE, GET, HEAD, OPTIONS, POST"),
+        ("POST", f"{path}/parameters/text", "GET, HEAD, OPTIONS, PUT"),
+        ("DELETE", f"{path}/results/x", "GET, HEAD, OPTIONS"),
+        ("BREW", "/work/sync", "GET, OPTIONS, POST"),
     ):
         answer = await fake.calls.http.request(method, url)
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed)

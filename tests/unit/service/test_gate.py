@@ -341,6 +341,16 @@ class TestLimitsAndSites:
             assert ask(gate, path, method=method, **headers) is ANYBODY
 
 
+async def test_pages_of_chosen_sites_may_change_something() -> None:
+    access = await open_access(_SECTION.validate_python({"mode": "anonymous"}))
+    gate = Gate(access, LimitsSection(), origins=frozenset({"https://portal.example"}))
+    site = {"host": "localhost", "sec_fetch_site": "cross-site"}
+    assert ask(gate, "/work/async", method="POST", origin="https://portal.example", **site) is ANYBODY
+    for origin in ("http://portal.example", "https://portal.example:444", "https://evil.example", "null"):
+        with pytest.raises(AuthorizationError):
+            ask(gate, "/work/async", method="POST", origin=origin, **site)
+
+
 async def test_limits_of_one_owner_replace_those_of_all() -> None:
     limits = LimitsSection.model_validate(
         {"max_pending": 5, "max_active": 2, "owners": {"ocps": {"max_active": 100, "max_pending": None}}}

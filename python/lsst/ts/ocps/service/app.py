@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -29,6 +30,11 @@ _log = structlog.stdlib.get_logger(__name__)
 
 _RETRY_AFTER = 5
 """When a request may be repeated that the database failed (s)."""
+
+_CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+_CORS_HEADERS = ("Authorization", "Content-Type", "If-None-Match", "If-Modified-Since", "If-Range", "Range")
+_EXPOSED_HEADERS = ("Content-Range", "ETag", "Location", "Repr-Digest", "Retry-After", "WWW-Authenticate")
+"""What pages of ``origins`` may send, and read of the answers beside the usual."""
 
 
 def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> FastAPI:
@@ -66,6 +72,15 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
     app.state.context = context
     app.add_middleware(WaitingMiddleware)
     app.add_middleware(GateMiddleware, find_gate=lambda: app.state.context.gate)
+    if config.origins:
+        # Browsers ask what pages may do before they let them, without credentials: it is before the gate.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.origins,
+            allow_methods=_CORS_METHODS,
+            allow_headers=_CORS_HEADERS,
+            expose_headers=_EXPOSED_HEADERS,
+        )
     # The last one is the first to see a request: those that are not let in are counted too.
     app.add_middleware(MeteringMiddleware)
     app.include_router(about_router)
@@ -89,10 +104,13 @@ async def _tell_http_error(request: Request, error: Exception) -> Response:
     """Unknown URLs and methods."""
     if not isinstance(error, HTTPException):
         raise error
-    answer = error_response(request, f"UsageError: {error.detail}", status=error.status_code)
+    if error.status_code == 405 and request.method == "OPTIONS":
+        answer = Response(status_code=204)
+    else:
+        answer = error_response(request, f"UsageError: {error.detail}", status=error.status_code)
     answer.headers.update(error.headers or {})
     if error.status_code == 405:
-        answer.headers["Allow"] = ", ".join(_allowed_methods(request))
+        answer.headers["Allow"] = ", ".join(sorted({*_allowed_methods(request), "OPTIONS"}))
     return answer
 
 
@@ -113,16 +131,14 @@ async def _tell_nobody(request: Request, _: Exception) -> Response:
     return Response(status_code=CLIENT_LEFT)
 
 
-def _allowed_methods(request: Request) -> list[str]:
+def _allowed_methods(request: Request) -> set[str]:
     """The methods of all routes that a path matches; the router knows only those of one."""
-    return sorted(
-        {
-            method
-            for route in (*about_router.routes, *router.routes, *json_router.routes)
-            if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-            for method in route.methods or ()
-        }
-    )
+    return {
+        method
+        for route in (*about_router.routes, *router.routes, *json_router.routes)
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 async def _tell_failure(request: Request, error: Exception) -> Response:

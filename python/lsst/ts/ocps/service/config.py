@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from .sections import AccessSection, AnonymousAccess, LimitsSection, UploadsSection
+from .sections import AccessSection, AnonymousAccess, LimitsSection, Origin, UploadsSection
 
 __all__ = ["ServiceConfig", "read_database_url"]
 
@@ -75,6 +75,10 @@ class ServiceConfig(BaseModel):
 
     access: AccessSection = AnonymousAccess()
     """Who may ask; nobody is told from others by default."""
+
+    origins: tuple[Origin, ...] = ()
+    """Web sites, such as ``https://portal.example``, whose pages may use the service from browsers (CORS),
+    with all the rights of the users whose tokens they send."""
 
     limits: LimitsSection = LimitsSection()
     """How much each owner may have and do."""

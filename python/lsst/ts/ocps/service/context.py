@@ -155,7 +155,13 @@ async def open_context(
             uploads=uploads,
             max_retention=config.max_retention,
         )
-        gate = Gate(access, config.limits, public_host=config.public_host, known_hosts=config.known_hosts)
+        gate = Gate(
+            access,
+            config.limits,
+            public_host=config.public_host,
+            known_hosts=config.known_hosts,
+            origins=frozenset(config.origins),
+        )
         # Waiting requests are answered first, while everything is still there.
         stack.callback(watch.close)
         yield ProcessContext(config, jobs, gate, store, watch, metrics, dispatcher, now(), failure)

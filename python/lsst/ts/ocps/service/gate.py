@@ -54,6 +54,8 @@ class Gate:
         Host, and port if it is not the usual one, under which clients know the service; None: as they say.
     known_hosts
         The names by which it may be asked, beside any address; None: by any.
+    origins
+        Web sites whose pages may change something here.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class Gate:
         *,
         public_host: str | None = None,
         known_hosts: frozenset[str] | None = None,
+        origins: frozenset[str] = frozenset(),
     ) -> None:
         self._access = access
         self._public_host = public_host
         self._known_hosts = known_hosts
+        self._origins = origins
         per_minute = limits.failures_per_minute
         self._failures = Buckets(per_minute / 60, per_minute)
         rate = limits.requests_per_second
@@ -188,6 +192,8 @@ class Gate:
         if method in _READING and not path.endswith("/sync"):
             return
         origin = headers.get("origin")
+        if origin in self._origins:
+            return
         if origin is not None and urlsplit(origin).netloc not in {self._public_host, headers.get("host")}:
             raise AuthorizationError("a page of another site may change nothing here")
         # Other hosts of the same domain are other sites too: the browser sends them the same cookies.

@@ -13,6 +13,7 @@ __all__ = [
     "AccessSection",
     "AnonymousAccess",
     "LimitsSection",
+    "Origin",
     "OwnerLimits",
     "ProxyAccess",
     "TokenAccess",
@@ -48,7 +49,15 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_origin(origin: str) -> str:
+    scheme, _, host = origin.partition("://")
+    if scheme not in {"http", "https"} or not _HOST.fullmatch(host):
+        raise ValueError(f"{origin!r} is no origin of web pages, such as https://portal.example")
+    return origin
+
+
 Host = Annotated[str, AfterValidator(_check_host)]
+Origin = Annotated[str, AfterValidator(_check_origin)]
 HostName = Annotated[str, AfterValidator(_check_name)]
 
 
