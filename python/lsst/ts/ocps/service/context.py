@@ -19,7 +19,7 @@ from lsst.ts.ocps.executors.registry import ExecutorRegistry, UnknownExecutorErr
 from lsst.ts.ocps.payloads.catalogue import Catalogue, load_catalogue
 from lsst.ts.ocps.payloads.errors import CatalogueError
 
-from .access import open_access
+from .access import Access, open_access
 from .config import ServiceConfig
 from .dispatch import Dispatcher
 from .errors import ServiceStartError, StoreError
@@ -155,16 +155,20 @@ async def open_context(
             uploads=uploads,
             max_retention=config.max_retention,
         )
-        gate = Gate(
-            access,
-            config.limits,
-            public_host=config.public_host,
-            known_hosts=config.known_hosts,
-            origins=frozenset(config.origins),
-        )
+        gate = _make_gate(config, access)
         # Waiting requests are answered first, while everything is still there.
         stack.callback(watch.close)
         yield ProcessContext(config, jobs, gate, store, watch, metrics, dispatcher, now(), failure)
+
+
+def _make_gate(config: ServiceConfig, access: Access) -> Gate:
+    return Gate(
+        access,
+        config.limits,
+        public_host=config.public_host,
+        known_hosts=config.known_hosts,
+        origins=frozenset(config.origins),
+    )
 
 
 def _make_runner(  # noqa: PLR0917 (called once, by names of the same order)
