@@ -119,6 +119,12 @@ PAYLOADS: dict[str, dict[str, Any]] = {
         "parameters": _object(QUERY=_TEXT, LANG=_TEXT),
         "run": {"command": ["sh", "-c", 'printf "%s" "$1$2$3" > "$JOB_OUTPUT_DIR/result"', "sh", *_VOTABLE]},
     },
+    "table": {
+        "run": {
+            "command": ["sh", "-c", 'cd "$JOB_UPLOAD_DIR" && cat sources mask > "$JOB_OUTPUT_DIR/result"'],
+            "uploads": {"sources": {"required": True}, "mask": {}},
+        },
+    },
     "select": {
         "parameters": _object(script=_TEXT),
         "run": {

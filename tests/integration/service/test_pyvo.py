@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -40,6 +41,18 @@ def complete(root: str) -> None:
         assert row["query"] == "SELECT 2"
         job.delete()
         assert session.get(created.url).status_code == 404
+
+
+def upload(root: str) -> None:
+    """A job that is given its files after its creation; blocks."""
+    with create_session() as session:
+        session.trust_env = False
+        job = AsyncTAPJob(session.post(f"{root}/table/async").url, session=session)
+        job.upload(sources=BytesIO(b"<VOTABLE/>"), mask=BytesIO(b"0 1 0"))
+        job.run().wait()
+        assert job.phase == "COMPLETED"
+        answer = session.get(job.result_uri)
+        assert answer.content == b"<VOTABLE/>0 1 0"
 
 
 def fail_and_abort(root: str) -> None:
@@ -84,7 +97,7 @@ def query(root: str) -> None:
             TAPService(f"{root}/fail", session=session).run_sync("SELECT 2")
 
 
-@pytest.mark.parametrize("drive", [complete, fail_and_abort, query])
+@pytest.mark.parametrize("drive", [complete, upload, fail_and_abort, query])
 async def test_pyvo_drives_jobs(calls: Calls, drive: object) -> None:
     assert callable(drive)
     await asyncio.to_thread(drive, str(calls.http.base_url).rstrip("/"))

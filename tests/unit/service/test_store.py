@@ -171,21 +171,21 @@ class TestStore:
     async def test_parameters_change_while_pending_only(self, place: Path | sa.URL) -> None:
         async with opened(place) as store:
             await store.add(new_job())
-            changed = await store.set_parameters(new_job(), [("a", "2")])
+            changed = await store.set_parameters(new_job(), [("a", "2")], ())
             assert changed is not None
             assert changed.pairs == (("a", "2"),)
             await store.queue("1a", P.PENDING)
-            assert await store.set_parameters(changed, [("a", "3")]) is None
+            assert await store.set_parameters(changed, [("a", "3")], ()) is None
 
     async def test_parameters_that_are_not_those_that_were_seen_are_not_replaced(
         self, place: Path | sa.URL
     ) -> None:
         async with opened(place) as store:
             await store.add(new_job())
-            setting = [store.set_parameters(new_job(), [("a", str(number))]) for number in range(10)]
+            setting = [store.set_parameters(new_job(), [("a", str(number))], ()) for number in range(10)]
             (changed,) = [stored for stored in await asyncio.gather(*setting) if stored is not None]
             assert await store.find("1a") == changed
-            assert await store.set_parameters(new_job("1b"), []) is None
+            assert await store.set_parameters(new_job("1b"), [], ()) is None
 
     async def test_the_execution_duration_is_fixed_when_the_command_is_handed_over(
         self, place: Path | sa.URL

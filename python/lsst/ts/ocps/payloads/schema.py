@@ -121,7 +121,7 @@ class UploadSpec(_Model):
     description: str = ""
 
     required: bool = False
-    """Whether there is no job without it."""
+    """Whether no job is run without it."""
 
     max_bytes: Annotated[ByteSize, Field(gt=0)] | None = None
     """Its largest size (byte, or a text such as 20MiB); None: as the service allows."""

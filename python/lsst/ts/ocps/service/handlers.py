@@ -260,12 +260,14 @@ async def list_parameters(request: Request, payload: str, job_id: str) -> Respon
 
 @router.post(
     _JOB + "/parameters",
-    summary="Change parameters while the job is PENDING",
+    summary="Change parameters, or give files, while the job is PENDING",
     status_code=303,
     openapi_extra=PARAMETERS,
 )
 async def set_parameters(request: Request, payload: str, job_id: str) -> Response:
-    await jobs_of(request).set_parameters(payload, job_id, (await _form(request)).pairs)
+    jobs = jobs_of(request)
+    async with aclosing(await _form(request, max_file_bytes=jobs.max_file_bytes(payload))) as form:
+        await jobs.set_parameters(payload, job_id, form)
     return see_other(job_url(request, payload, job_id))
 
 
@@ -276,7 +278,7 @@ async def read_parameter(request: Request, payload: str, job_id: str, name: str)
         if upload.name.upper() == name.upper():
             if upload.url is not None:
                 return text_response(upload.url)
-            file, version = await jobs_of(request).open_upload(stored, upload.name)
+            file, version = await jobs_of(request).open_upload(stored, upload)
             media_type = "application/octet-stream"
             return FileResponse(file, version=version, media_type=media_type, headers=request.headers)
     values = [value for given, value in stored.pairs if given.upper() == name.upper()]
@@ -298,7 +300,7 @@ async def set_parameter(request: Request, payload: str, job_id: str, name: str) 
         value = body.decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{name[:80]}: the value is not UTF-8: {error}") from error
-    await jobs_of(request).set_parameters(payload, job_id, ((name, value),))
+    await jobs_of(request).set_parameters(payload, job_id, Form(((name, value),)))
     return see_other(job_url(request, payload, job_id))
 
 

@@ -14,6 +14,7 @@ from lsst.ts.ocps.uws.jobs import Job, Parameter
 from lsst.ts.ocps.uws.phases import WAITABLE, ExecutionPhase
 from lsst.ts.ocps.uws.progress import Progress
 
+from .changes import ParameterChanges
 from .conditional import Version
 from .controls import (
     CONTROLS,
@@ -25,7 +26,7 @@ from .controls import (
     shift,
 )
 from .dispatch import Dispatcher
-from .errors import NotFoundError, RequestError, UsageError, WrongPhaseError
+from .errors import NotFoundError, RequestError, WrongPhaseError
 from .forms import Form
 from .job_ids import JobIds
 from .owners import ANYBODY, Caller
@@ -34,9 +35,9 @@ from .phase_wait import PhaseWait
 from .quotas import Quotas
 from .reaper import Reaper
 from .results import JobFolder
-from .schema import StoredJob, now, upload_parameter
+from .schema import StoredJob, StoredUpload, now, upload_parameter
 from .store import JobFilter, ListedJob, Store
-from .uploads import UPLOAD, UploadStore, largest_files, read_uploads
+from .uploads import UPLOAD, UploadStore, check_complete, largest_files, read_uploads
 from .watch import PhaseWatch
 
 __all__ = ["JobService"]
@@ -87,6 +88,7 @@ class JobService:
         self._jobs_directory = jobs_directory
         self._quotas = quotas
         self._uploads = uploads
+        self._changes = ParameterChanges(quotas, uploads)
         self._max_retention = max_retention
         self._ids = JobIds()
         self._caller = ANYBODY
@@ -137,6 +139,9 @@ class JobService:
         controls = read_controls(form, definition, created=created, max_retention=self._max_retention)
         run = run or controls.run
         files = read_uploads(form, definition, self._uploads.section)
+        uploads = tuple(upload for upload, _ in files)
+        if run:
+            check_complete(definition, uploads)
         pairs = await check_parameters(definition, form.without(CONTROLS | {UPLOAD}))
         job = Job(
             job_id=self._ids.next(),
@@ -146,19 +151,15 @@ class JobService:
             creation_time=created,
             execution_duration=controls.execution_duration,
             destruction=controls.destruction,
-            parameters=(*_parameters(pairs), *(upload_parameter(upload) for upload, _ in files)),
+            parameters=(*_parameters(pairs), *(upload_parameter(upload) for upload in uploads)),
         )
         stored = StoredJob(
-            job,
-            payload=payload,
-            executor=spec.executor,
-            outputs=spec.outputs,
-            uploads=tuple(upload for upload, _ in files),
+            job, payload=payload, executor=spec.executor, outputs=spec.outputs, uploads=uploads
         )
-        await self._uploads.keep(job.job_id, files)
         try:
+            await self._uploads.keep(job.job_id, files)
             await self._quotas.add(stored)
-        except RequestError:
+        except (RequestError, OSError):
             # After a failure of the database it is not certain that there is no such job: see `leftovers`.
             await self._uploads.discard(job.job_id)
             raise
@@ -206,6 +207,8 @@ class JobService:
 
         Raises
         ------
+        UsageError
+            If it is to be run, and lacks uploads.
         WrongPhaseError
             If it is to be run and is neither PENDING nor HELD. Aborting what has ended changes nothing.
         TooManyError, QuotaError
@@ -216,6 +219,8 @@ class JobService:
         if request == "ABORT":
             return await self.abort(stored)
         if stored.phase in {ExecutionPhase.PENDING, ExecutionPhase.HELD}:
+            if definition := self.find_definition(payload):
+                check_complete(definition, stored.uploads)
             queued = await self._quotas.queue(stored)
             if queued is not None:
                 self._dispatcher.enqueue(queued)
@@ -279,29 +284,10 @@ class JobService:
         self._reaper.note_destruction(time)
         return changed
 
-    async def set_parameters(self, payload: str, job_id: str, pairs: Sequence[tuple[str, str]]) -> StoredJob:
-        """Replace the values of some parameters of a PENDING job.
-
-        Raises
-        ------
-        UsageError
-            If a parameter is wrong, or none is given.
-        WrongPhaseError
-            If the job is not PENDING.
-        """
+    async def set_parameters(self, payload: str, job_id: str, form: Form) -> StoredJob:
+        """Replace some parameters of a PENDING job, or give it files, as `ParameterChanges.make` does."""
         definition = self.definition(payload)
-        names = {name.upper() for name, _ in pairs}
-        while True:
-            stored = await self.get(payload, job_id)
-            if stored.phase is not ExecutionPhase.PENDING:
-                raise WrongPhaseError(f"parameters cannot be changed any more, the job is {stored.phase}")
-            if not pairs:
-                raise UsageError("no parameter is given")
-            kept = tuple(pair for pair in stored.pairs if pair[0].upper() not in names)
-            changed_pairs = await check_parameters(definition, (*kept, *pairs))
-            if changed := await self._store.set_parameters(stored, changed_pairs):
-                return changed
-            # It has been run, or others of its parameters have been changed, since it was read.
+        return await self._changes.make(lambda: self.get(payload, job_id), definition, form)
 
     async def destroy(self, payload: str, job_id: str) -> None:
         """Stop a job and forget it with its results, an archived one too."""
@@ -347,9 +333,9 @@ class JobService:
                 return file, version, result.mime_type
         raise NotFoundError(f"job {job_id} has no result {result_id[:80]!r}")
 
-    async def open_upload(self, stored: StoredJob, name: str) -> tuple[IO[bytes], Version]:
-        """Open a file that came with the request, and its version; the caller closes it."""
-        return await asyncio.to_thread(self._folder(stored).open_upload, name)
+    async def open_upload(self, stored: StoredJob, upload: StoredUpload) -> tuple[IO[bytes], Version]:
+        """Open a file that came with a request, and its version; the caller closes it."""
+        return await asyncio.to_thread(self._folder(stored).open_upload, upload)
 
     def _latest_destruction(self, job: Job) -> datetime:
         """Until when a job may be kept; a time that it was given when longer ones were allowed stays so."""

@@ -4,13 +4,15 @@ The database decides, in the statement that adds to it: two requests that counte
 would both find room for the last job.
 """
 
+from collections.abc import Sequence
+
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .errors import QuotaError, RequestError, TooManyError
-from .schema import StoredJob
+from .schema import StoredJob, StoredUpload
 from .sections import LimitsSection, OwnerLimits
 from .store import Store
-from .usage import Usage, room_for
+from .usage import ANY, Usage, room_for, room_for_files
 
 __all__ = ["Quotas"]
 
@@ -45,6 +47,26 @@ class Quotas:
         limits = self._limits.of(owner_id)
         if not await self._store.add(stored, room_for(owner_id, stored.phase, limits)):
             raise _refusal(stored.phase, await self._store.usage(owner_id), limits)
+
+    async def set_parameters(
+        self, seen: StoredJob, pairs: Sequence[tuple[str, str]], uploads: Sequence[StoredUpload]
+    ) -> StoredJob | None:
+        """Replace parameters and uploads; None if the job is not PENDING, or not as it was seen, any more.
+
+        Raises
+        ------
+        QuotaError
+            If there are other uploads than before, and its owner keeps as much as they may.
+        """
+        owner_id = seen.job.owner_id
+        limits = self._limits.of(owner_id)
+        room = ANY if tuple(uploads) == seen.uploads else room_for_files(owner_id, limits)
+        changed = await self._store.set_parameters(seen, pairs, uploads, room)
+        if changed is None and room.is_limited and limits.max_stored is not None:
+            usage = await self._store.usage(owner_id)
+            if usage.stored >= limits.max_stored:
+                raise _refusal(seen.phase, usage, limits)
+        return changed
 
     async def queue(self, stored: StoredJob) -> StoredJob | None:
         """Commit a job to execution; None if it is not in the same phase any more.

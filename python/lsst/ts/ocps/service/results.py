@@ -28,7 +28,7 @@ from lsst.ts.ocps.uws.progress import Progress
 from .conditional import Version
 from .errors import NotFoundError
 from .removal import make_removable
-from .schema import StoredResult
+from .schema import StoredResult, StoredUpload
 
 __all__ = ["PROGRESS_FILE", "RECEIVED_FOLDER", "UPLOAD_FOLDER", "JobFolder", "last_line", "mime_type"]
 
@@ -162,7 +162,7 @@ class JobFolder:
         how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             with self._opened_folder(()) as directory:
-                opened = os.open(STDERR, how, 0o644, dir_fd=directory)
+                opened = os.open(STDERR, how, 0o600, dir_fd=directory)
             with os.fdopen(opened, "ab") as file:
                 if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     file.write(f"\nocps service: {text}\n".encode())
@@ -181,9 +181,13 @@ class JobFolder:
         file = self._open(PurePosixPath("" if result.is_log else self.outputs, result.path))
         return _with_version(file, result.sha256)
 
-    def open_upload(self, name: str) -> tuple[IO[bytes], Version]:
+    def open_upload(self, upload: StoredUpload) -> tuple[IO[bytes], Version]:
         """Open an upload, as `open_result` does."""
-        return _with_version(self._open(PurePosixPath(UPLOAD_FOLDER, name)))
+        if upload.file:
+            # When its job runs it is moved.
+            with suppress(NotFoundError):
+                return _with_version(self._open(PurePosixPath(RECEIVED_FOLDER, upload.file)))
+        return _with_version(self._open(PurePosixPath(UPLOAD_FOLDER, upload.name)))
 
     def read_progress(self) -> Progress | None:
         """What the job says of its progress; None if nothing, or nothing that makes sense."""

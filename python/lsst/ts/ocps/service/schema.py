@@ -1,6 +1,7 @@
 """The tables, and how the rows of jobs are read; a change here needs one in ``migrations``."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "metadata",
     "now",
     "row_from_job",
+    "upload_columns",
     "upload_parameter",
 ]
 
@@ -92,7 +94,7 @@ jobs = sa.Table(
         comment="its command and its folder are still to go; until then the row stays, whoever may see it",
     ),
     sa.Column("instance", sa.String(128), comment="which process of the service handed it over"),
-    sa.Column("uploads", sa.JSON, nullable=False, comment="[[name, URL or null, size], …]"),
+    sa.Column("uploads", sa.JSON, nullable=False, comment="[[name, URL or null, size, file], …]"),
     sa.Column("upload_bytes", sa.BigInteger, nullable=False, default=0),
     sa.Column("stored_bytes", sa.BigInteger, nullable=False, default=0),
     sa.Index("jobs_by_owner", "owner_id", "creation_time", "job_id"),
@@ -151,10 +153,14 @@ class StoredUpload:
     """What the payload calls it: a name for a file."""
 
     url: str | None
-    """Where it is read from when the job runs; None: it came with the request."""
+    """Where it is read from when the job runs; None: it came with a request."""
 
     size: int = 0
-    """Size of what came with the request (byte)."""
+    """Size of what came with a request (byte)."""
+
+    file: str = ""
+    """Name of the file that it is received in, and has to itself, until the job runs; "": it is in its place
+    already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +261,14 @@ def upload_parameter(upload: StoredUpload) -> Parameter:
     return Parameter(upload.name, upload.url or "", by_reference=True, is_post=upload.url is None)
 
 
+def upload_columns(uploads: Sequence[StoredUpload]) -> dict[str, Any]:
+    """The columns that tell of uploads."""
+    return {
+        "uploads": [list(astuple(upload)) for upload in uploads],
+        "upload_bytes": sum(upload.size for upload in uploads),
+    }
+
+
 def row_from_job(stored: StoredJob) -> dict[str, Any]:
     """The columns of a new job; it has no end and no results yet."""
     job = stored.job
@@ -269,8 +283,7 @@ def row_from_job(stored: StoredJob) -> dict[str, Any]:
         "execution_duration": job.execution_duration,
         "parameters": [list(pair) for pair in stored.pairs],
         "results": [],
-        "uploads": [[upload.name, upload.url, upload.size] for upload in stored.uploads],
-        "upload_bytes": sum(upload.size for upload in stored.uploads),
+        **upload_columns(stored.uploads),
         "executor": stored.executor,
         "outputs": stored.outputs,
     }

@@ -1,13 +1,15 @@
 """The statements that read and change jobs, built once; values come when they are executed."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from lsst.ts.ocps.uws.phases import FINAL
+from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 
 from .listing import IS_ARCHIVED, IS_TOLD_OF
-from .schema import jobs
+from .schema import StoredJob, StoredUpload, job_from_row, jobs, upload_columns
+from .usage import Room
 
 __all__ = [
     "ADD",
@@ -26,6 +28,8 @@ __all__ = [
     "SET_DURATION",
     "UPDATE",
     "UPDATE_IN_PHASE",
+    "read_job",
+    "replace_parameters",
 ]
 
 ADD = sa.insert(jobs)
@@ -60,3 +64,30 @@ COUNT = (
     .group_by(jobs.c.payload, jobs.c.phase)
 )
 REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
+
+
+def read_job(found: sa.CursorResult[Any]) -> StoredJob | None:
+    """Read the one job that was found or changed; None if there is none."""
+    row = found.one_or_none()
+    return None if row is None else job_from_row(row)
+
+
+def replace_parameters(
+    connection: sa.Connection,
+    seen: StoredJob,
+    pairs: Iterable[tuple[str, str]],
+    uploads: Sequence[StoredUpload],
+    room: Room,
+) -> StoredJob | None:
+    """Do what `Store.set_parameters` says, in a transaction that no other such change comes into."""
+    current = read_job(connection.execute(FIND, {"which": seen.job_id}))
+    if current is None or (current.pairs, current.uploads) != (seen.pairs, seen.uploads):
+        return None
+    values: dict[str, Any] = {
+        "which": seen.job_id,
+        "old": ExecutionPhase.PENDING.value,
+        "parameters": [list(pair) for pair in pairs],
+        **upload_columns(uploads),
+    }
+    statement = UPDATE_IN_PHASE.where(*room.conditions) if room.is_limited else UPDATE_IN_PHASE
+    return read_job(connection.execute(statement, values))

@@ -9,32 +9,15 @@ import sqlalchemy as sa
 
 from lsst.ts.ocps.uws.phases import ExecutionPhase, may_change
 
+from . import statements
 from .database import Database
 from .listing import IS_ARCHIVED, JobFilter, ListedJob, list_query, listed_from_row, seen_by
 from .migrations import upgrade
 from .outcome import Outcome, outcome_columns
 from .owners import ANYBODY, Caller
 from .postgresql import PostgresqlDatabase
-from .schema import StoredJob, job_from_row, jobs, row_from_job
+from .schema import StoredJob, StoredUpload, job_from_row, jobs, row_from_job
 from .sqlite import SqliteDatabase
-from .statements import (
-    ADD,
-    ARCHIVE,
-    CLAIM,
-    CLAIM_IF_FEW,
-    CLEAN,
-    COUNT,
-    FIND,
-    HIDDEN,
-    HIDE,
-    NOTHING_KEPT,
-    PUT_BACK,
-    REMOVE,
-    SET_DESTRUCTION,
-    SET_DURATION,
-    UPDATE,
-    UPDATE_IN_PHASE,
-)
 from .usage import ANY, Room, Usage, usage_of
 from .watch import PhaseWatch
 
@@ -134,7 +117,7 @@ class Store:
         old: ExecutionPhase,
         new: ExecutionPhase,
         *,
-        statement: sa.Executable = UPDATE_IN_PHASE,
+        statement: sa.Executable = statements.UPDATE_IN_PHASE,
         alone: str = "",
         **values: Any,
     ) -> StoredJob | None:
@@ -153,7 +136,11 @@ class Store:
 
     async def queue(self, job_id: str, old: ExecutionPhase, room: Room = ANY) -> StoredJob | None:
         """Commit a job to execution; None if it is not in phase ``old``, or there is no room for it."""
-        statement = UPDATE_IN_PHASE.where(*room.conditions) if room.is_limited else UPDATE_IN_PHASE
+        statement = (
+            statements.UPDATE_IN_PHASE.where(*room.conditions)
+            if room.is_limited
+            else statements.UPDATE_IN_PHASE
+        )
         return await self._change_phase(
             job_id, old, ExecutionPhase.QUEUED, statement=statement, alone=room.alone, handed_over=False
         )
@@ -185,13 +172,15 @@ class Store:
         hide
             Whether it is destroyed at the same time, as `mark_destroyed` does: nobody sees it ABORTED.
         """
-        values = HIDDEN if hide else {}
+        values = statements.HIDDEN if hide else {}
         return await self._change_phase(job_id, old, ExecutionPhase.ABORTED, end_time=end_time, **values)
 
     async def archive(self, job_id: str, old: ExecutionPhase, *, until: datetime) -> StoredJob | None:
         """Keep only the record of a job, until some time; None if it is not in phase ``old``, or hidden."""
-        values: dict[str, Any] = {"destroyed": True, "destruction": until, **NOTHING_KEPT}
-        return await self._change_phase(job_id, old, ExecutionPhase.ARCHIVED, statement=ARCHIVE, **values)
+        values: dict[str, Any] = {"destroyed": True, "destruction": until, **statements.NOTHING_KEPT}
+        return await self._change_phase(
+            job_id, old, ExecutionPhase.ARCHIVED, statement=statements.ARCHIVE, **values
+        )
 
     # Other changes
 
@@ -200,7 +189,7 @@ class Store:
         row = row_from_job(stored)
         if room.is_limited:
             values = [sa.literal(value, jobs.c[name].type) for name, value in row.items()]
-            statement = ADD.from_select(list(row), sa.select(*values).where(*room.conditions))
+            statement = statements.ADD.from_select(list(row), sa.select(*values).where(*room.conditions))
             added = await self._database.write(
                 lambda connection: connection.execute(statement.returning(jobs.c.job_id)).first(),
                 alone=room.alone,
@@ -208,7 +197,7 @@ class Store:
             if added is None:
                 return False
         else:
-            await self._database.write(lambda connection: connection.execute(ADD, row))
+            await self._database.write(lambda connection: connection.execute(statements.ADD, row))
         self._note_phase(stored)
         return True
 
@@ -229,22 +218,22 @@ class Store:
         taken = {"handed_over": True, "instance": self._instance, "native_id": native_id}
         values: dict[str, Any] = {"old": ExecutionPhase.QUEUED.value, **taken}
         if max_active is None:
-            return await self._update(CLAIM, job_id, **values)
+            return await self._update(statements.CLAIM, job_id, **values)
         # Alone: of two who count at the same time, neither sees what the other is about to take.
-        return await self._update(CLAIM_IF_FEW, job_id, alone="claim", most=max_active, **values)
+        return await self._update(statements.CLAIM_IF_FEW, job_id, alone="claim", most=max_active, **values)
 
     async def put_back(self, job_id: str) -> StoredJob | None:
         """Let a job wait again whose command surely never ran; None if it is not QUEUED and claimed by us."""
         values = {"old": ExecutionPhase.QUEUED.value, "whose": self._instance}
-        return await self._update(PUT_BACK, job_id, handed_over=False, native_id=None, **values)
+        return await self._update(statements.PUT_BACK, job_id, handed_over=False, native_id=None, **values)
 
     async def set_upload_bytes(self, job_id: str, size: int) -> StoredJob | None:
         """Note how large the uploads of a job are (byte); the job as it is then."""
-        return await self._update(UPDATE, job_id, upload_bytes=size)
+        return await self._update(statements.UPDATE, job_id, upload_bytes=size)
 
     async def set_native_id(self, job_id: str, native_id: str) -> None:
         """Keep what the executor calls the job."""
-        await self._update(UPDATE, job_id, native_id=native_id)
+        await self._update(statements.UPDATE, job_id, native_id=native_id)
 
     async def record_end(self, job_id: str, outcome: Outcome) -> StoredJob | None:
         """Note the end of the command of a job whose phase has been settled before."""
@@ -252,51 +241,57 @@ class Store:
         # When and why it ended was said when the phase was settled.
         for name in ("end_time", "error_message", "error_is_transient", "error_has_detail"):
             del columns[name]
-        return await self._update(UPDATE, job_id, handed_over=False, **columns)
+        return await self._update(statements.UPDATE, job_id, handed_over=False, **columns)
 
-    async def set_parameters(self, seen: StoredJob, pairs: Iterable[tuple[str, str]]) -> StoredJob | None:
-        """Replace the parameters of a job; None if it is not PENDING, or has others than ``seen`` has."""
-        values: dict[str, Any] = {
-            "which": seen.job_id,
-            "old": ExecutionPhase.PENDING.value,
-            "parameters": [list(pair) for pair in pairs],
-        }
+    async def set_parameters(
+        self,
+        seen: StoredJob,
+        pairs: Iterable[tuple[str, str]],
+        uploads: Sequence[StoredUpload],
+        room: Room = ANY,
+    ) -> StoredJob | None:
+        """Replace the parameters of a job, uploads among them.
 
-        def change(connection: sa.Connection) -> StoredJob | None:
-            current = _read_job(connection.execute(FIND, {"which": seen.job_id}))
-            if current is None or current.job.parameters != seen.job.parameters:
-                return None
-            return _read_job(connection.execute(UPDATE_IN_PHASE, values))
-
+        Returns
+        -------
+        StoredJob
+            The job afterwards; None if it is not PENDING, or has others than ``seen`` has, or there is no
+            room.
+        """
         # Alone: of two who change different ones at the same time, one would lose what it was told is set.
-        return await self._database.write(change, alone=f"parameters of {seen.job_id}")
+        return await self._database.write(
+            lambda connection: statements.replace_parameters(connection, seen, pairs, uploads, room),
+            alone=f"quota of {seen.job.owner_id}",
+        )
 
     async def set_execution_duration(self, job_id: str, seconds: int) -> StoredJob | None:
         """Set the limit of the execution time; None if the command was handed over or the job has ended."""
-        return await self._update(SET_DURATION, job_id, execution_duration=seconds)
+        return await self._update(statements.SET_DURATION, job_id, execution_duration=seconds)
 
     async def set_destruction(self, job_id: str, time: datetime) -> StoredJob | None:
         """Set the time of destruction; None if there is no such job, or no more than its record."""
-        return await self._update(SET_DESTRUCTION, job_id, destruction=time)
+        return await self._update(statements.SET_DESTRUCTION, job_id, destruction=time)
 
     async def mark_destroyed(self, job_id: str) -> StoredJob | None:
         """Hide a job for good; None if it is not in a final phase, or is not there.
 
         It has no time of destruction any more: that tells it from an archived one, which is still shown.
         """
-        hidden = await self._update(HIDE, job_id, **HIDDEN)
+        hidden = await self._update(statements.HIDE, job_id, **statements.HIDDEN)
         if hidden is not None:
             self._watch.publish(job_id, None)
         return hidden
 
     async def remove(self, job_id: str) -> None:
         """Forget a job altogether."""
-        await self._database.write(lambda connection: connection.execute(REMOVE, {"which": job_id}))
+        await self._database.write(
+            lambda connection: connection.execute(statements.REMOVE, {"which": job_id})
+        )
 
     async def note_cleaned(self, job_id: str) -> StoredJob | None:
         """Note that folder and command of an archived job are gone; None if it is none, or hidden since."""
         # Its command, if it still ran when its time came, has told the size of its results since.
-        return await self._update(CLEAN, job_id, destroyed=False, **NOTHING_KEPT)
+        return await self._update(statements.CLEAN, job_id, destroyed=False, **statements.NOTHING_KEPT)
 
     # Reading
 
@@ -311,7 +306,7 @@ class Store:
             # No database has such a key; PostgreSQL would not even look for it.
             return None
         return await self._database.read(
-            lambda connection: _read_job(connection.execute(FIND, {"which": job_id}))
+            lambda connection: statements.read_job(connection.execute(statements.FIND, {"which": job_id}))
         )
 
     async def find_known(self, job_ids: Sequence[str]) -> frozenset[str]:
@@ -345,7 +340,9 @@ class Store:
     async def count(self) -> Mapping[tuple[str, str], int]:
         """How many jobs there are of each payload in each phase, without those that nobody is told of."""
         return await self._database.read(
-            lambda connection: {(row.payload, row.phase): row.number for row in connection.execute(COUNT)}
+            lambda connection: {
+                (row.payload, row.phase): row.number for row in connection.execute(statements.COUNT)
+            }
         )
 
     async def list_queued(self) -> Sequence[StoredJob]:
@@ -380,7 +377,9 @@ class Store:
     ) -> StoredJob | None:
         """Execute an update of one job; ``values`` are those of columns and of the statement's conditions."""
         return await self._database.write(
-            lambda connection: _read_job(connection.execute(statement, {"which": job_id, **values})),
+            lambda connection: statements.read_job(
+                connection.execute(statement, {"which": job_id, **values})
+            ),
             alone=alone,
         )
 
@@ -391,8 +390,3 @@ class Store:
         return await self._database.read(
             lambda connection: [job_from_row(row) for row in connection.execute(query)]
         )
-
-
-def _read_job(found: sa.CursorResult[Any]) -> StoredJob | None:
-    row = found.one_or_none()
-    return None if row is None else job_from_row(row)

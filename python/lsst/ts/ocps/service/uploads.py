@@ -3,7 +3,8 @@
 import asyncio
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -14,11 +15,11 @@ from lsst.ts.ocps.payloads.schema import PayloadDefinition, UploadSpec
 from .errors import FetchError, RequestTooLargeError, UsageError
 from .fetching import Fetcher, check_url
 from .forms import Form
-from .results import UPLOAD_FOLDER
+from .results import RECEIVED_FOLDER, UPLOAD_FOLDER
 from .schema import StoredJob, StoredUpload
 from .sections import UploadsSection
 
-__all__ = ["UPLOAD", "UploadStore", "largest_files", "read_uploads"]
+__all__ = ["UPLOAD", "UploadStore", "check_complete", "largest_files", "read_uploads"]
 
 UPLOAD = "UPLOAD"
 
@@ -37,7 +38,7 @@ def largest_files(definition: PayloadDefinition, section: UploadsSection) -> int
 def read_uploads(
     form: Form, definition: PayloadDefinition, section: UploadsSection
 ) -> tuple[tuple[StoredUpload, UploadFile | None], ...]:
-    """Read which uploads a creating request brings, and the files of those that came with it.
+    """Read which uploads a request brings, and the files of those that came with it.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def read_uploads(
     declared = {name.upper(): name for name in specs}
     found: dict[str, tuple[StoredUpload, UploadFile | None]] = {}
     used = set()
-    for value in form.get_all(UPLOAD):
+    for value in _split(form.get_all(UPLOAD), specs):
         given, comma, source = value.partition(",")
         if not comma or not _NAME.fullmatch(given) or not source:
             raise UsageError(f"{UPLOAD}: {value[:80]!r} is not NAME,URL or NAME,param:PART")
@@ -71,13 +72,32 @@ def read_uploads(
         if (size := file.size or 0) > (limit := _limit(specs[name], section)):
             raise RequestTooLargeError(f"{UPLOAD}: {name} has {size} bytes; {limit} are allowed")
         used.add(part)
-        found[name] = StoredUpload(name, None, size), file
+        found[name] = StoredUpload(name, None, size, uuid.uuid4().hex), file
     for part in form.files:
         if part not in used:
             raise UsageError(f"{part[:63]}: no {UPLOAD} names this file")
-    if missing := [name for name, spec in specs.items() if spec.required and name not in found]:
-        raise UsageError(f"{UPLOAD}: missing: {', '.join(missing)}")
     return tuple(found.values())
+
+
+def _split(values: Iterable[str], names: Iterable[str]) -> Iterator[str]:
+    """Take apart what TAP 1.0 writes as one value; a semicolon of an URL is not followed by a known name."""
+    names = "|".join(names)
+    for value in values:
+        yield from re.split(f";(?=(?:{names}),)", value, flags=re.IGNORECASE) if names else [value]
+
+
+def check_complete(definition: PayloadDefinition, uploads: Iterable[StoredUpload]) -> None:
+    """Check that a job has what it needs to run.
+
+    Raises
+    ------
+    UsageError
+        If it lacks uploads.
+    """
+    specs: Mapping[str, UploadSpec] = definition.run.uploads if definition.run else {}
+    given = {upload.name for upload in uploads}
+    if missing := [name for name, spec in specs.items() if spec.required and name not in given]:
+        raise UsageError(f"{UPLOAD}: missing: {', '.join(missing)}")
 
 
 def _limit(spec: UploadSpec, section: UploadsSection) -> int:
@@ -86,6 +106,9 @@ def _limit(spec: UploadSpec, section: UploadsSection) -> int:
 
 class UploadStore:
     """Keeps uploads in the folders of their jobs.
+
+    What comes with a request has a file of its own, which no other request changes or removes; it gets its
+    name when the job runs.
 
     Parameters
     ----------
@@ -104,21 +127,32 @@ class UploadStore:
 
     async def keep(self, job_id: str, files: Sequence[tuple[StoredUpload, UploadFile | None]]) -> None:
         """Write the files that came with a request; none is there if one cannot be written."""
-        sent = [(upload.name, file) for upload, file in files if file is not None]
+        sent = [(upload.file, file) for upload, file in files if file is not None]
         if not sent:
             return
         try:
             await asyncio.to_thread(self._write, job_id, sent)
         except BaseException:
-            await asyncio.shield(self.discard(job_id))
+            await asyncio.shield(self.forget(job_id, [upload for upload, _ in files]))
             raise
+
+    async def forget(self, job_id: str, uploads: Iterable[StoredUpload]) -> None:
+        """Remove what was received for some uploads; harmless if it is gone, or has got its name."""
+        received = self._jobs_directory / job_id / RECEIVED_FOLDER
+        for upload in uploads:
+            if upload.file:
+                try:
+                    await asyncio.to_thread((received / upload.file).unlink, missing_ok=True)
+                except OSError as error:
+                    # It goes with the folder of the job.
+                    _log.warning("a file of no use cannot be removed", job_id=job_id, reason=str(error))
 
     async def discard(self, job_id: str) -> None:
         """Remove what was kept for a job that is none."""
         await asyncio.to_thread(shutil.rmtree, self._jobs_directory / job_id, ignore_errors=True)
 
     async def fetch(self, stored: StoredJob, definition: PayloadDefinition | None) -> int:
-        """Read what the job refers to.
+        """Bring all uploads to their places; what the job refers to is read.
 
         Returns
         -------
@@ -137,6 +171,8 @@ class UploadStore:
         for upload in stored.uploads:
             if upload.url is None:
                 total += upload.size
+                if upload.file:
+                    await asyncio.to_thread(self._name, stored.job_id, upload)
                 continue
             spec = definition.run.uploads.get(upload.name) if definition and definition.run else None
             if spec is None:
@@ -153,9 +189,19 @@ class UploadStore:
         return self._jobs_directory / job_id / UPLOAD_FOLDER
 
     def _write(self, job_id: str, files: Sequence[tuple[str, UploadFile]]) -> None:
-        folder = self._folder(job_id)
-        folder.mkdir(parents=True)
+        folder = self._jobs_directory / job_id / RECEIVED_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
         for name, file in files:
             file.file.seek(0)
             with (folder / name).open("xb") as out:
                 shutil.copyfileobj(file.file, out)
+
+    def _name(self, job_id: str, upload: StoredUpload) -> None:
+        place = self._folder(job_id) / upload.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (self._jobs_directory / job_id / RECEIVED_FOLDER / upload.file).replace(place)
+        except FileNotFoundError:
+            # An earlier life of the service may have done it, and died before it started the command.
+            if not place.exists():
+                raise

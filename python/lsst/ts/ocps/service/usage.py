@@ -10,7 +10,7 @@ from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 from .schema import jobs
 from .sections import OwnerLimits
 
-__all__ = ["ANY", "Room", "Usage", "room_for", "usage_of"]
+__all__ = ["ANY", "Room", "Usage", "room_for", "room_for_files", "usage_of"]
 
 _PASSIVE = [ExecutionPhase.PENDING.value, *(phase.value for phase in FINAL)]
 
@@ -62,6 +62,14 @@ def room_for(owner_id: str | None, phase: ExecutionPhase, limits: OwnerLimits) -
     if limits.max_stored is not None:
         conditions.append(_stored(is_theirs).scalar_subquery() < int(limits.max_stored))
     return Room(conditions, f"quota of {owner_id}") if conditions else ANY
+
+
+def room_for_files(owner_id: str | None, limits: OwnerLimits) -> Room:
+    """Room for further files of a job that an owner has."""
+    if limits.max_stored is None:
+        return ANY
+    stored = _stored(_is_theirs(owner_id)).scalar_subquery()
+    return Room([stored < int(limits.max_stored)], f"quota of {owner_id}")
 
 
 def usage_of(connection: sa.Connection, owner_id: str | None) -> Usage:
