@@ -7,9 +7,11 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from lsst.ts.ocps.cli.main import run_command_line
 from lsst.ts.ocps.cli.schemas import make_schemas
+from lsst.ts.ocps.service.config import ServiceConfig
 
 ROOT = Path(__file__).parents[3]
 COMMAND = "cd $JOB_SOURCE_DIR && bash bin/pipetask.sh"
@@ -230,6 +232,52 @@ def test_schemas_accept_what_is_right_and_describe_every_key() -> None:
         jsonschema.Draft202012Validator(schemas["config-v5.json"]).validate(INIT | {"bakends": {}})
     described = schemas["config-v5.json"]["properties"]
     assert [name for name, field in described.items() if "description" not in field] == []
+
+
+SERVICE = {
+    "payload_directories": ["/opt/payloads"],
+    "data_directory": "/var/lib/ocps",
+    "archive_retention": "P90D",
+    "access": {"mode": "tokens", "file": "/etc/ocps/tokens"},
+    "limits": {"max_active": 20, "max_stored": "50GiB", "owners": {"ocps": {"max_active": None}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"access": {"mode": "anonymous", "hosts": ["ocps"]}}, None),
+        ({"access": {"mode": "proxy", "networks": ["10.42.0.0/16"]}}, None),
+        ({"prot": 80}, "'prot' was unexpected"),
+        ({"port": 70_000}, "70000 is greater than the maximum"),
+        ({"access": {"hosts": ["ocps"]}}, "is not valid under any"),
+        ({"access": {"mode": "tokens"}}, "is not valid under any"),
+        ({"limits": {"max_aktive": 1}}, "'max_aktive' was unexpected"),
+    ],
+)
+def test_the_schema_of_the_service_and_the_service_agree(changes: dict[str, Any], reason: str | None) -> None:
+    schema = json.loads(make_schemas()["service.json"])
+    validator = jsonschema.Draft202012Validator(schema)
+    problems = [error.message for error in validator.iter_errors(SERVICE | changes)]
+    if reason is None:
+        assert problems == []
+        ServiceConfig.model_validate(SERVICE | changes)
+    else:
+        assert [problem for problem in problems if reason in problem] == problems
+        assert problems
+        with pytest.raises(ValidationError):
+            ServiceConfig.model_validate(SERVICE | changes)
+    for name in ("port", "access", "max_connections"):
+        assert schema["properties"][name]["description"]
+    assert (
+        "Names by which clients" in schema["$defs"]["AnonymousAccess"]["properties"]["hosts"]["description"]
+    )
+
+
+def test_without_a_service_installed_there_are_the_other_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lsst.ts.ocps.cli.schemas.find_spec", lambda _: None)
+    assert set(make_schemas()) == {"config-v5.json", "payload.json"}
 
 
 def test_schemas_are_written_where_they_are_wanted(

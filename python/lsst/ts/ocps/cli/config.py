@@ -53,7 +53,7 @@ def check(files: tuple[Path, ...], site: str | None) -> int:
     help="Write the files into this folder  [default: standard output]",
 )
 def schema(output: Path | None) -> int:
-    """Give the JSON Schemas of configuration files and payload definitions."""
+    """Give the JSON Schemas of configuration files, of CSC and service, and of payload definitions."""
     for name, text in make_schemas().items():
         if output is None:
             click.echo(text, nl=False)

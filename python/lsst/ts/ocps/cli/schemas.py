@@ -5,6 +5,8 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +20,7 @@ __all__ = ["make_schemas", "read_sentences"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _USUAL_KIND = UwsSettings.model_fields["kind"].default
-_PACKAGES = ("lsst.ts.ocps.client.", "lsst.ts.ocps.csc.", "lsst.ts.ocps.payloads.")
+_PACKAGES = ("lsst.ts.ocps.client.", "lsst.ts.ocps.csc.", "lsst.ts.ocps.payloads.", "lsst.ts.ocps.service.")
 _FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "config-v5.json": ("Configuration files of the OCPS CSC, merged", ConfigDocument),
     "payload.json": ("Definition of a payload", PayloadDefinition),
@@ -29,9 +31,14 @@ def make_schemas() -> dict[str, str]:
     """The text of each schema, by the name of its file.
 
     What no schema can say (names that have to exist, keys that exclude each other) is checked by
-    ``ocps config check``.
+    ``ocps config check``, and by a service at its start. That of its configuration is there if what a service
+    needs is installed.
     """
-    return {name: _make_schema(title, model) for name, (title, model) in _FILES.items()}
+    files = dict(_FILES)
+    if find_spec("sqlalchemy") is not None:
+        config = import_module("lsst.ts.ocps.service.config")
+        files["service.json"] = ("Configuration file of the UWS service", config.ServiceConfig)
+    return {name: _make_schema(title, model) for name, (title, model) in files.items()}
 
 
 def _make_schema(title: str, model: type[BaseModel]) -> str:
@@ -66,10 +73,15 @@ def _describe(definition: dict[str, Any], model: type[BaseModel] | None) -> None
 
 
 def _require_kind(definition: dict[str, Any]) -> None:
-    """A back end without a kind is of the usual one: without this it would be of each."""
+    """A back end without a kind is of the usual one: without this it would be of each.
+
+    What tells who asks a service always says how.
+    """
     kind = definition.get("properties", {}).get("kind", {}).get("const", _USUAL_KIND)
     if kind != _USUAL_KIND:
         definition["required"] = ["kind", *definition.get("required", ())]
+    if "const" in definition.get("properties", {}).get("mode", {}):
+        definition["required"] = list(dict.fromkeys(("mode", *definition.get("required", ()))))
 
 
 def read_sentences(model: type[BaseModel]) -> dict[str, str]:
