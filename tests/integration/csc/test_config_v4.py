@@ -130,6 +130,11 @@ async def test_index_101_pushes_to_rapid_analysis(
         # The other fields are not read, as before.
         ack = await start(remote, "execute", config='{"A1": "ok"}', pipeline="p", data_query="q")
         assert (ack.ack, ack.result) == (SalRetCode.CMD_COMPLETE, "Done")
+        refused = await start(remote, "abort_job", job_id="7")
+        assert (refused.ack, refused.result) == (
+            SalRetCode.CMD_FAILED,
+            "Failed: no run and no job 7 is known",
+        )
         assert server.requests == []
     assert lists.pushed == [[("A1", "ok")]]
     assert {settings.url for settings in opened} == {"redis://redis.invalid:6379"}

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ pytestmark = pytest.mark.asyncio
 
 COMPLETE, FAILED = SalRetCode.CMD_COMPLETE, SalRetCode.CMD_FAILED
 URL = "redis://redis.invalid"
+BOUND = 6.0
+"""What 2 s become on a machine that is busy (s); the deployed component waited for as long as Redis did."""
+
 RAPID = {
     "name": "rapid",
     "description": "Hands key-value pairs to rapid analysis.",
@@ -65,6 +69,11 @@ def configure(bench: ServedBench, url: str, **settings: Any) -> None:
     config |= {"default_backend": "ra", "execute_payload": "rapid"}
     file.write_text(yaml.safe_dump(config))
     (bench.config_dir / "../../payloads/rapid.yaml").resolve().write_text(yaml.safe_dump(RAPID))
+
+
+def seconds_to(ack: Any, served: Served) -> float:
+    """How long after the last command its acknowledgement was written (s)."""
+    return float(ack.private_sndStamp - served.remote.cmd_execute.data.private_sndStamp)
 
 
 async def push(served: Served, config: str, **fields: str) -> Any:
@@ -149,6 +158,44 @@ async def test_a_csc_that_died_while_it_pushed_says_that_it_does_not_know(bench:
     assert bench.lists.pushed == []
 
 
+@pytest.mark.parametrize("named_by", ["a job id", "its run_id"])
+async def test_defect_24_an_abort_fails_in_words_and_touches_nothing(
+    bench: RapidBench, named_by: str
+) -> None:
+    async with bench.running() as served:
+        assert (await push(served, '{"A": "x"}')).ack == COMPLETE
+        name = "7"
+        if named_by == "its run_id":
+            with closing(sqlite3.connect(bench.state_dir / "ocps-1.sqlite3")) as ledger:
+                ((name,),) = ledger.execute("SELECT run_id FROM runs").fetchall()
+        ack = await start(served.remote, "abort_job", job_id=name)
+        assert ack.ack == FAILED
+        words = "no run and no job 7 is known" if name == "7" else "has ended as COMPLETED: nothing to abort"
+        assert words in ack.result
+        # And the next one is taken.
+        assert (await push(served, '{"B": "y"}')).ack == COMPLETE
+    assert bench.lists.pushed == [[("A", "x")], [("B", "y")]]
+
+
+async def test_defect_24_a_server_that_never_says_anything_fails_the_command_in_bounded_time(
+    served_bench: ServedBench,
+) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        configure(served_bench, f"redis://127.0.0.1:{port}", call_timeout=0.3)
+        async with served_bench.running() as served:
+            ack = await push(served, '{"A": "x"}')
+            assert ack.ack == FAILED
+            assert seconds_to(ack, served) < BOUND
+            assert "no answer in 0.3 s; nothing was pushed" in ack.result
+            assert served.csc.summary_state is State.ENABLED
+
+
 @asynccontextmanager
 async def on_redis(bench: ServedBench, folder: Path) -> AsyncIterator[tuple[RedisServer, Served]]:
     (folder / "password").write_text(PASSWORD)
@@ -180,6 +227,7 @@ async def test_defect_24_a_redis_that_is_down_or_frozen_fails_the_command_in_bou
         await served.pulse.goes_on()
         ack = await sending
         assert ack.ack == FAILED
+        assert seconds_to(ack, served) < BOUND
         assert f"back end ra: {server.url}: " in ack.result
         assert "nothing was pushed" in ack.result
         await served.pulse.goes_on()
