@@ -11,7 +11,7 @@ from lsst.ts.ocps.client.base import ShellJob
 from lsst.ts.ocps.client.settings import ApiServerSettings
 
 from .api_server_double import ApiServerDouble
-from .backend_contract import VALUE, BackendBench, Pairs, Wish
+from .backend_bench import VALUE, BackendBench, Pairs, Wish
 
 __all__ = ["COMMAND", "ApiServerBench", "DialectBench", "api_server_bench"]
 

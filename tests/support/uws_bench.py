@@ -9,7 +9,7 @@ from typing_extensions import override
 from lsst.ts.ocps.client.settings import UwsSettings
 from lsst.ts.ocps.client.uws import UwsBackend
 
-from .backend_contract import VALUE, BackendBench, Pairs, Wish
+from .backend_bench import VALUE, BackendBench, Pairs, Wish
 from .uws_server import UwsServer
 
 __all__ = ["ServerBench", "server_bench"]

@@ -17,16 +17,8 @@ from lsst.ts.ocps.client.uws import UwsBackend
 from lsst.ts.ocps.uws.codec import parse_progress
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from lsst.ts.ocps.uws.progress import Progress
-from support.backend_contract import (
-    VALUE,
-    BackendBench,
-    BackendContract,
-    Pairs,
-    Wish,
-    finished,
-    reached,
-    run_id,
-)
+from support.backend_bench import VALUE, BackendBench, Pairs, Wish, finished, reached, run_id
+from support.backend_contract import BackendContract
 from support.service_process import ServiceProcess, make_config, shared_service
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("real_service")]

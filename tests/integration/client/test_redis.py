@@ -14,8 +14,11 @@ from lsst.ts.ocps.client.errors import (
     BackendUnavailableError,
     RequestRefusedError,
 )
+from lsst.ts.ocps.client.redis_lists import RedisLists
 from lsst.ts.ocps.client.registry import open_backend
 from lsst.ts.ocps.client.settings import RapidAnalysisSettings, SecretSettings
+from support.backend_contract import BackendBasics
+from support.rapid_bench import RapidAnalysisBench
 from support.redis_server import PASSWORD, RedisServer
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.system]
@@ -41,6 +44,21 @@ async def lists_of(server: RedisServer, *keys: str) -> list[list[str]]:
 
 def push(config: str) -> Submission:
     return Submission("rapid", "ocps-test-101-abc", (("config", config),))
+
+
+class TestRapidAnalysisBackendOnRedis(BackendBasics):
+    """What every kind of back end does."""
+
+    @pytest_asyncio.fixture
+    async def bench(self, server: RedisServer) -> AsyncIterator[RapidAnalysisBench]:
+        settings = RapidAnalysisSettings(url=server.url)
+        async with redis.asyncio.Redis(port=server.port, password=PASSWORD) as client:
+            version = str((await client.info("server"))["redis_version"])
+        bench = RapidAnalysisBench(lambda: RedisLists("rapid", settings, PASSWORD), version)
+        yield bench
+        await bench.backend.aclose()
+        (values,) = await lists_of(server, "LATISS")
+        assert set(values) <= {"x"}
 
 
 async def test_pairs_are_pushed_to_the_left_of_their_lists(server: RedisServer, tmp_path: Path) -> None:

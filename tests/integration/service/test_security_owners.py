@@ -19,7 +19,7 @@ from lsst.ts.ocps.service.forms import Form
 from lsst.ts.ocps.service.main import running_service
 from lsst.ts.ocps.service.tokens import new_token
 from lsst.ts.ocps.uws.phases import ExecutionPhase
-from support.backend_contract import finished
+from support.backend_bench import finished
 from support.owners import Owners, fake_with_owners, write_tokens
 from support.processes import end_commands
 from support.routes import routes_of

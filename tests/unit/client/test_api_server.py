@@ -23,7 +23,7 @@ from lsst.ts.ocps.client.settings import ApiServerSettings
 from lsst.ts.ocps.uws.phases import ExecutionPhase as P
 from support.api_server_bench import COMMAND, SHELL, ApiServerBench, api_server_bench
 from support.api_server_double import _render, json_reply
-from support.backend_contract import finished, reached
+from support.backend_bench import finished, reached
 from support.http_server import Behaviour, Reply, Request, drop, html, redirect, status, text
 
 pytestmark = pytest.mark.asyncio

@@ -17,7 +17,7 @@ from lsst.ts.ocps.client.errors import (
 )
 from lsst.ts.ocps.client.uws import UwsBackend
 from lsst.ts.ocps.uws.phases import ExecutionPhase
-from support.backend_contract import finished
+from support.backend_bench import finished
 from support.uws_bench import ServerBench, server_bench
 from support.uws_server import Behaviour, Reply, Request, drop, html, redirect, status, text
 

@@ -1,4 +1,4 @@
-"""Every kind of back end that has jobs keeps the same contract."""
+"""Every kind of back end keeps the same contract; one without jobs the part that is not about them."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,10 @@ from lsst.ts.ocps.client.simulation import SimulatedService, SimulationBackend
 from lsst.ts.ocps.client.testing import FakeBackend, FakeService, Script
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.api_server_bench import ApiServerBench, api_server_bench
-from support.backend_contract import VALUE, BackendBench, BackendContract, Pairs, Wish
+from support.backend_bench import VALUE, BackendBench, Pairs, Wish
+from support.backend_contract import BackendBasics, BackendContract
+from support.rapid_bench import RapidAnalysisBench
+from support.redis_server import RememberedLists
 from support.uws_bench import ServerBench, server_bench
 
 pytestmark = pytest.mark.asyncio
@@ -148,3 +151,15 @@ class TestUwsBackendOfAServerThatIgnoresLimits(BackendContract):
             bench.server.takes_limits = False
             bench.server.location = "{path}?PHASE=RUN"
             yield bench
+
+
+class TestRapidAnalysisBackend(BackendBasics):
+    """Lists that only remember; on a real Redis: tests/integration/client/test_redis.py."""
+
+    @pytest_asyncio.fixture
+    async def bench(self) -> AsyncIterator[RapidAnalysisBench]:
+        lists = RememberedLists()
+        bench = RapidAnalysisBench(lambda: lists, "7")
+        yield bench
+        await bench.backend.aclose()
+        assert all(push == [("LATISS", "x")] for push in lists.pushed)
