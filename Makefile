@@ -21,6 +21,7 @@ check: $(VENV)/.dev-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/bandit --quiet --ini setup.cfg --recursive python
 	$(BIN)/python tests/support/tree_rules.py
 
 # `make system-test BROKERS=apache_secure` runs every test that asks for a broker on that one, and no other test.

@@ -48,7 +48,7 @@ async def retry(
         try:
             return await call()
         except Exception as error:
-            pause = delay * random.uniform(0.8, 1.2)  # noqa: S311 (jitter, not a secret)
+            pause = delay * random.uniform(0.8, 1.2)  # nosec B311 # noqa: S311 (jitter, not a secret)
             if not is_transient(error) or deadline.left() < pause:
                 raise
             if log is not None:

@@ -47,7 +47,7 @@ class Tls:
             return cls(own, own)
         try:
             # Without the password argument OpenSSL would ask the terminal for it, and wait for ever.
-            own.load_cert_chain(settings.certificate, settings.key, password="")
+            own.load_cert_chain(settings.certificate, settings.key, password="")  # nosec B106 # there is none
         except (OSError, ValueError) as error:
             place = " and ".join(filter(None, (settings.certificate, settings.key)))
             raise BackendAuthenticationError(backend, f"tls: certificate {place}: {_reason(error)}") from None

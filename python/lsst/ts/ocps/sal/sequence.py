@@ -106,6 +106,6 @@ def share_command_numbers(component_name: str, command_names: Sequence[str], nam
     key = (component_name, name, len(command_names))
     if key not in _COMMAND_NUMBERS:
         low, high = command_range(command_names, name)
-        start = random.randint(low, high)  # noqa: S311 (not a secret)
+        start = random.randint(low, high)  # nosec B311 # noqa: S311 (not a secret)
         _COMMAND_NUMBERS[key] = SequenceNumbers(low, high, start)
     return _COMMAND_NUMBERS[key]

@@ -189,13 +189,13 @@ def _make_random_value(info: FieldInfo) -> Scalar | list[Scalar]:
 def _make_random_scalar(info: FieldInfo) -> Scalar:
     # Test data, not secrets.
     if info.sal_type == "boolean":
-        return random.random() < 0.5  # noqa: S311 (see above)
+        return random.random() < 0.5  # nosec B311 # noqa: S311 (see above)
     if info.sal_type == "string":
-        return "".join(random.choices(string.printable, k=20))  # noqa: S311 (see above)
+        return "".join(random.choices(string.printable, k=20))  # nosec B311 # noqa: S311 (see above)
     if info.sal_type in {"float", "double"}:
         # A number that single precision holds exactly.
-        return random.randint(-(2**20), 2**20) / 1024  # noqa: S311 (see above)
-    return random.randint(*_RANGES.get(info.sal_type, _LONG_RANGE))  # noqa: S311 (see above)
+        return random.randint(-(2**20), 2**20) / 1024  # nosec B311 # noqa: S311 (see above)
+    return random.randint(*_RANGES.get(info.sal_type, _LONG_RANGE))  # nosec B311 # noqa: S311 (see above)
 
 
 def _assert_equal(record1: BaseMsgType, record2: BaseMsgType) -> None:

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     if os.getppid() != int(parent):
         return 125
     try:
-        os.execvp(command[0], command)  # noqa: S606 (an argument list, no shell)
+        os.execvp(command[0], command)  # nosec B606 # noqa: S606 (an argument list, no shell)
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201 (its log)
     return 127

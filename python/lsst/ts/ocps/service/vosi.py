@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime
 from html import escape
-from xml.sax.saxutils import escape as xml_escape
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape as xml_escape  # nosec B406 # it writes, and parses nothing
+from xml.sax.saxutils import quoteattr  # nosec B406 # it writes, and parses nothing
 
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.times import format_time
