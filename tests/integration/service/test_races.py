@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from lsst.ts.ocps.service.claims import Terms
 from lsst.ts.ocps.service.schema import StoredJob, now
 from lsst.ts.ocps.service.store import Outcome, Store
 from lsst.ts.ocps.service.watch import PhaseWatch
@@ -175,14 +176,14 @@ class TestStores:
     async def test_no_more_are_claimed_than_may_run(self, stores: list[Store]) -> None:
         job_ids = [await self.put(stores[0], P.QUEUED) for _ in range(_ROUNDS)]
         claims = [
-            store.claim(job_id, max_active=4)
+            store.claim(job_id, Terms(max_active=4))
             for job_id, store in zip(job_ids, stores * _ROUNDS, strict=False)
         ]
         taken = [stored for stored in await asyncio.gather(*claims) if stored is not None]
         assert len(taken) == 4
         assert await stores[0].record_end(taken[0].job_id, Outcome(now())) is not None
         left = [job_id for job_id in job_ids if job_id not in {stored.job_id for stored in taken}]
-        again = await asyncio.gather(*(stores[1].claim(job_id, max_active=4) for job_id in left))
+        again = await asyncio.gather(*(stores[1].claim(job_id, Terms(max_active=4)) for job_id in left))
         assert len([stored for stored in again if stored is not None]) == 1
 
     async def test_an_end_an_abort_and_a_loss_of_sight_exclude_each_other(self, stores: list[Store]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from lsst.ts.ocps.executors.base import Execution
 from lsst.ts.ocps.executors.registry import ExecutorRegistry
 from lsst.ts.ocps.executors.testing import FakeCluster, FakeExecutor
+from lsst.ts.ocps.service.claims import Terms
 from lsst.ts.ocps.service.context import ProcessContext, open_context
 from lsst.ts.ocps.service.forms import Form
 from lsst.ts.ocps.service.runner import LOST_SIGHT
@@ -28,7 +29,7 @@ async def claim(fake: FakeService, payload: str = "work") -> str:
     path = await fake.calls.create(payload)
     store = fake.context.store
     assert await store.queue(id_of(path), P.PENDING)
-    assert await store.claim(id_of(path), native_id="")
+    assert await store.claim(id_of(path), Terms(native_id=""))
     return path
 
 

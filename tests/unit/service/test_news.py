@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lsst.ts.ocps.service.claims import Terms
 from lsst.ts.ocps.service.schema import StoredJob, now
 from lsst.ts.ocps.service.store import Outcome, Store
 from lsst.ts.ocps.service.watch import PhaseWatch
@@ -28,7 +29,7 @@ def elsewhere(fake: FakeService) -> Store:
 
 async def tell(fake: FakeService, stored: StoredJob | None) -> None:
     assert stored is not None
-    await fake.context.dispatcher.note_news(stored.job_id, stored.payload, stored.phase)
+    await fake.context.dispatcher.note_news(stored.job_id, stored.phase)
 
 
 async def test_a_job_that_another_process_has_queued_is_run(fake: FakeService) -> None:
@@ -69,11 +70,33 @@ async def test_a_queued_job_of_which_nothing_was_heard_is_found(fake: FakeServic
     assert (await fake.calls.executing(path)).phase is P.EXECUTING
 
 
+async def test_what_other_processes_of_this_host_run_takes_of_the_machine_too(tmp_path: Path) -> None:
+    async with fake_service(tmp_path, cpus=2.5) as fake:
+        store = fake.context.store
+        store._instance = "here_1"
+        of_here, of_there = (
+            Store(store.database, PhaseWatch(), instance=f"{host}_2") for host in ("here", "there")
+        )
+        paths = [await fake.calls.create("large") for _ in range(2)]
+        for path, other in zip(paths, (of_here, of_there), strict=True):
+            await other.queue(id_of(path), P.PENDING)
+            assert await other.claim(id_of(path))
+        # One of two processors is taken here, and two there.
+        waiting = await fake.calls.create("work", PHASE="RUN")
+        await until(lambda: fake.context.dispatcher.running == 0, "it was tried")
+        assert await fake.calls.text(f"{waiting}/phase") == "QUEUED"
+        small = await create_running(fake, "tiny")
+        assert small
+        await tell(fake, await of_here.end(id_of(paths[0]), P.QUEUED, P.ERROR, Outcome(now())))
+        assert (await fake.calls.executing(waiting)).phase is P.EXECUTING
+        assert fake.cluster.keys == (id_of(small), id_of(waiting))
+
+
 async def test_where_the_payload_is_full_elsewhere_the_next_end_makes_room(fake: FakeService) -> None:
     taken = await fake.calls.create("single")
     store = elsewhere(fake)
     await store.queue(id_of(taken), P.PENDING)
-    assert await store.claim(id_of(taken), max_active=1)
+    assert await store.claim(id_of(taken), Terms(max_active=1))
     path = await fake.calls.create("single", PHASE="RUN")
     # It is tried, and waits again.
     await until(lambda: fake.context.dispatcher.queued == 1, "it waits")

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from lsst.ts.ocps.service.claims import Terms
 from lsst.ts.ocps.service.config import read_database_url
 from lsst.ts.ocps.service.errors import StoreError
 from lsst.ts.ocps.service.schema import StoredJob, StoredResult, now
@@ -127,7 +128,7 @@ class TestStore:
         async with opened(place) as store:
             await put(store, P.QUEUED)
             assert await store.put_back("1a") is None
-            await store.claim("1a", native_id="x")
+            await store.claim("1a", Terms(native_id="x"))
             other = Store(store.database, PhaseWatch(), instance="another")
             assert await other.put_back("1a") is None
             back = await store.put_back("1a")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 
+from .claims import Taken
 from .errors import StoreUnavailableError
 from .patience import patient
 from .queue import Capacity, JobQueue, QueuedJob
@@ -95,7 +97,7 @@ class Dispatcher:
                 self._queue.note_start(self._place(stored))
                 self._start(stored.job_id, self._resume(stored))
 
-    async def note_news(self, job_id: str, payload: str, phase: ExecutionPhase) -> None:
+    async def note_news(self, job_id: str, phase: ExecutionPhase) -> None:
         """Take notice of what another process has done to a job; a failure of the database is reconciled."""
         if phase is ExecutionPhase.QUEUED:
             try:
@@ -108,7 +110,8 @@ class Dispatcher:
         else:
             self._queue.remove(job_id)
             if phase in FINAL:
-                self._queue.note_room(payload)
+                # For jobs of any payload: of this machine there may be more left.
+                self._queue.note_room()
                 await self._cancel_ended(job_id)
         self._fill_slots()
 
@@ -212,18 +215,27 @@ class Dispatcher:
         definition = self._definitions.get(stored.payload)
         run = definition.run if definition else None
         limit = definition.limits.max_active if definition else None
-        demand = (
-            Capacity.of(run.cpus, run.memory) if run and stored.executor in self._local_executors else None
-        )
         return QueuedJob(
             stored.job_id,
             stored.payload,
             owner=stored.job.owner_id,
             priority=run.priority if run else 0,
-            demand=demand or Capacity(),
+            demand=self._demand(stored.payload, stored.executor),
             max_active=limit,
             executor=stored.executor,
         )
+
+    def _demand(self, payload: str, executor: str) -> Capacity:
+        """What a job takes of this machine."""
+        definition = self._definitions.get(payload)
+        run = definition.run if definition else None
+        takes = run is not None and executor in self._local_executors
+        return Capacity.of(run.cpus, run.memory) if run and takes else Capacity()
+
+    def _bears(self, job: QueuedJob, taken: Taken) -> bool:
+        """Whether this machine bears a job beside those that all processes of this host run."""
+        demands = (self._demand(*kind) * number for kind, number in taken.items())
+        return sum(demands, start=job.demand).fits_into(self._queue.capacity)
 
     def _fill_slots(self) -> None:
         while not self._stopping and (job := self._queue.start_next()) is not None:
@@ -231,7 +243,10 @@ class Dispatcher:
 
     async def _run(self, job: QueuedJob) -> None:
         ends = self._queue.ends
-        if not await self._runner.run(job.job_id, job.executor, max_active=job.max_active):
+        # Who has the database for himself knows what runs here.
+        is_shared = self._store.instance != ALONE and job.demand != Capacity()
+        bears = partial(self._bears, job) if is_shared else None
+        if not await self._runner.run(job.job_id, job.executor, max_active=job.max_active, bears=bears):
             self._queue.put_back(job.job_id, ends=ends)
 
     async def _resume(self, stored: StoredJob) -> None:
@@ -252,7 +267,10 @@ class Dispatcher:
             _log.exception("the service failed to follow the job")
             await self._give_up(job_id, f"the service failed: {type(error).__name__}: {error}")
         finally:
-            self._queue.note_end(job_id)
+            if job_id in self._queue.running:
+                self._queue.note_end(job_id)
+                # It may have kept those from starting that others have left this machine too little for.
+                self._queue.note_room()
             if not self._queue.running:
                 self._idle.set()
             self._fill_slots()

@@ -12,6 +12,7 @@ from typing_extensions import override
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.aio.retry import retry
 
+from .claims import Terms
 from .database import Database
 from .errors import StoreUnavailableError
 from .schema import StoredJob
@@ -36,13 +37,11 @@ def patient(store: Store) -> Store:
     return store.on(_PatientDatabase(store.database))
 
 
-async def claim_patiently(
-    store: Store, job_id: str, *, max_active: int | None, native_id: str | None
-) -> StoredJob | None:
+async def claim_patiently(store: Store, job_id: str, terms: Terms) -> StoredJob | None:
     """Take a queued job for an executor, as `Store.claim` does, however long the database is away."""
     while True:
         try:
-            return await store.claim(job_id, max_active=max_active, native_id=native_id)
+            return await store.claim(job_id, terms)
         except StoreUnavailableError as error:
             _log.warning("job %s cannot be taken; trying again: %s", job_id, error)
         found = await patient(store).find_any(job_id)

@@ -172,4 +172,4 @@ class Peers:
         if news.instance == self._name:
             return
         self._watch.publish(news.job_id, None)
-        await self._dispatcher.note_news(news.job_id, news.payload, ExecutionPhase(news.phase))
+        await self._dispatcher.note_news(news.job_id, ExecutionPhase(news.phase))

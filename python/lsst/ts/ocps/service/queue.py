@@ -37,6 +37,9 @@ class Capacity:
     def __str__(self) -> str:
         return f"{self.millicpus / _THOUSAND:g} cpus and {self.memory} byte of memory"
 
+    def __mul__(self, number: int) -> "Capacity":
+        return Capacity(self.millicpus * number, self.memory * number)
+
     def fits_into(self, other: "Capacity") -> bool:
         """Whether so much can be had of ``other``."""
         return self.millicpus <= other.millicpus and self.memory <= other.memory
@@ -130,6 +133,11 @@ class JobQueue:
         # The job that the others are held back for, and what those took that began nevertheless.
         self._held_for: QueuedJob | None = None
         self._guests: dict[str, Capacity] = {}
+
+    @property
+    def capacity(self) -> Capacity:
+        """What there is for jobs."""
+        return self._capacity
 
     @property
     def waiting(self) -> int:

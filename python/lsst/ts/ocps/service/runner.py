@@ -1,7 +1,7 @@
 """One job from the queue to its end."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -14,6 +14,7 @@ from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.jobs import ErrorSummary
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 
+from .claims import Taken, Terms
 from .environment import attached_execution, new_execution
 from .errors import FetchError
 from .executor_news import ExecutorNews, Search
@@ -107,7 +108,14 @@ class JobRunner:
         """The folder of a job."""
         return JobFolder(self._jobs_directory / stored.job_id, stored.outputs)
 
-    async def run(self, job_id: str, executor: str, *, max_active: int | None = None) -> bool:
+    async def run(
+        self,
+        job_id: str,
+        executor: str,
+        *,
+        max_active: int | None = None,
+        bears: Callable[[Taken], bool] | None = None,
+    ) -> bool:
         """Run a queued job; does nothing if it is not queued any more.
 
         Parameters
@@ -116,18 +124,19 @@ class JobRunner:
             Which job.
         executor
             The kind of its executor.
-        max_active
-            How many jobs of its payload may run at once, in all processes together; None: any number.
+        max_active, bears
+            See `Terms`.
 
         Returns
         -------
         bool
-            Whether the job has been dealt with. If not, as many of its payload run as may.
+            Whether the job has been dealt with. If not, as many of its payload run as may, or as many jobs as
+            this machine bears.
         """
         # Written down before the act: after a crash the executor is asked what became of it.
         found = self._executors.get(executor)
-        native_id = found.preliminary_id() if found else None
-        stored = await claim_patiently(self._hasty_store, job_id, max_active=max_active, native_id=native_id)
+        terms = Terms(found.preliminary_id() if found else None, max_active, bears)
+        stored = await claim_patiently(self._hasty_store, job_id, terms)
         if stored is None:
             current = await self._store.find_any(job_id)
             return current is None or current.phase is not ExecutionPhase.QUEUED or current.handed_over

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from lsst.ts.ocps.uws.phases import ExecutionPhase, may_change
 
 from . import statements
+from .claims import ANY_TERMS, Terms, take
 from .database import Database
 from .listing import IS_ARCHIVED, JobFilter, ListedJob, list_query, listed_from_row, seen_by
 from .migrations import upgrade
@@ -201,26 +202,11 @@ class Store:
         self._note_phase(stored)
         return True
 
-    async def claim(
-        self, job_id: str, *, max_active: int | None = None, native_id: str | None = None
-    ) -> StoredJob | None:
-        """Take a queued job for an executor, once; None if it is not there to be taken.
-
-        Parameters
-        ----------
-        job_id
-            Which job.
-        max_active
-            It is not to be taken if so many of its payload are taken, by whatever process; None: any number.
-        native_id
-            What the executor calls the job before it has it.
-        """
-        taken = {"handed_over": True, "instance": self._instance, "native_id": native_id}
-        values: dict[str, Any] = {"old": ExecutionPhase.QUEUED.value, **taken}
-        if max_active is None:
-            return await self._update(statements.CLAIM, job_id, **values)
-        # Alone: of two who count at the same time, neither sees what the other is about to take.
-        return await self._update(statements.CLAIM_IF_FEW, job_id, alone="claim", most=max_active, **values)
+    async def claim(self, job_id: str, terms: Terms = ANY_TERMS) -> StoredJob | None:
+        """Take a queued job for an executor, once; None if it is not there to be taken on these terms."""
+        return await self._database.write(
+            lambda connection: take(connection, job_id, self._instance, terms), alone=terms.alone
+        )
 
     async def put_back(self, job_id: str) -> StoredJob | None:
         """Let a job wait again whose command surely never ran; None if it is not QUEUED and claimed by us."""
