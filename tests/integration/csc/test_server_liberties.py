@@ -1,6 +1,7 @@
 """What real UWS servers do otherwise than the standard wishes, and what a client of the CSC sees of it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -177,3 +178,27 @@ async def test_a_server_without_any_of_the_lists_is_no_proof_that_a_job_is_unkno
         ack = await start(served.remote, "abort_job", job_id="77")
         assert ack.ack == FAILED
         assert "async: 404 Not Found" in ack.result
+
+
+async def test_results_that_are_listed_before_there_are_any_are_told_and_read_at_the_end(
+    served_bench: ServedBench,
+) -> None:
+    async with served_bench.serve("uws") as server, served_bench.running() as served:
+        assert isinstance(server, UwsServer)
+
+        async def list_early(request: Request) -> Reply:
+            reply = await server.answer(request)
+            early = b'<uws:results><uws:result id="result.json" xlink:href="/nothing/yet"/></uws:results>'
+            return replace(reply, body=reply.body.replace(b"<uws:results></uws:results>", early))
+
+        server.habit = list_early
+        ack, job_id = await start_executing(served, duration=0.3)
+        assert served.spy.of("job_output") == []
+        assert (await served.end(ack)).ack == COMPLETE
+        (result,) = await served.spy.wait_for("job_result")
+        document = json.loads(result.result)
+        own = f"{server.url}/sleep/async/{job_id}/results/result.json"
+        assert document["results"] == [{"id": "result.json", "uri": own}]
+        (output,) = await served.spy.wait_for("job_output")
+        assert output.url == own
+        assert server.sent("GET", "/nothing/yet") == []
