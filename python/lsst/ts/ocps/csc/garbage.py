@@ -8,8 +8,8 @@ from collections.abc import Callable
 __all__ = ["collect_garbage", "postpone_collections"]
 
 _NEVER = 1_000_000
-_INTERVAL = 60.0
-"""Time between two looks for garbage (s)."""
+_INTERVAL = 10.0
+"""Least time between two looks for garbage (s)."""
 
 _LONGEST = 600.0
 """So long one is put off while there are runs (s): what they leave must not gather for ever."""
@@ -28,7 +28,7 @@ def postpone_collections() -> None:
 
 
 async def collect_garbage(is_busy: Callable[[], bool]) -> None:
-    """Look through everything about once a minute, when nothing else is to be done; goes on until cancelled.
+    """Look through everything every few seconds when nothing else is to be done; goes on until cancelled.
 
     Parameters
     ----------

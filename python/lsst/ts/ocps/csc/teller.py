@@ -78,6 +78,8 @@ class Teller:
         """The final acknowledgement comes next."""
         if self._keeper is not None:
             self._keeper.cancel()
+            # Its end would hold the stack, and with it the run, in a circle.
+            self._keeper = None
 
     async def _begin_acknowledging(self, record: RunRecord) -> None:
         if record.run.is_adopted or record.run.detach:
