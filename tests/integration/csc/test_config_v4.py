@@ -47,7 +47,15 @@ async def deployed(
             yield csc, server
 
 
-@pytest.mark.parametrize("changes", [{}, {"output_dataset_types": "cpBias,verify*"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"output_dataset_types": "cpBias,verify*"},
+        dict.fromkeys(("pipeline", "config", "data_query", "output_dataset_types", "prereq_jobs"), ""),
+    ],
+    ids=["calibration", "data set types", "nothing"],
+)
 async def test_execute_sends_the_job_that_was_sent_before(
     served_bench: ServedBench, root: Path, changes: dict[str, str]
 ) -> None:
