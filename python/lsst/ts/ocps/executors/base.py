@@ -195,7 +195,7 @@ class Executor(ABC):
         execution
             Key and directory of the execution.
         native_id
-            What was kept of it: the `preliminary_id`.
+            What was kept of it: the ``preliminary_id``.
 
         Returns
         -------
