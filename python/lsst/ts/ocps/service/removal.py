@@ -3,6 +3,7 @@
 import os
 import stat
 import uuid
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 __all__ = ["make_removable"]
@@ -36,7 +37,11 @@ def make_removable(folder: Path, *, max_depth: int) -> bool:
         If a folder is not ours.
     """
     has_changed = _unlock(str(folder))
-    top = os.open(folder, os.O_RDONLY | _FOLDER)
+    try:
+        top = os.open(folder, os.O_RDONLY | _FOLDER)
+    except FileNotFoundError:
+        # Another process was quicker.
+        return True
     try:
         while _walk_once(top, max_depth):
             has_changed = True
@@ -53,7 +58,8 @@ def _walk_once(top: int, max_depth: int) -> bool:
         has_changed = has_changed or any(unlocked)
         if len(PurePosixPath(root).parts) >= max_depth:
             for name in folders:
-                os.rename(name, f".{uuid.uuid4()}", src_dir_fd=directory, dst_dir_fd=top)
+                with suppress(FileNotFoundError):
+                    os.rename(name, f".{uuid.uuid4()}", src_dir_fd=directory, dst_dir_fd=top)
                 has_changed = True
             folders.clear()
     return has_changed
