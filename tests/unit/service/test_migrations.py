@@ -15,10 +15,11 @@ from lsst.ts.ocps.service import migrations
 from lsst.ts.ocps.service.config import read_database_url
 from lsst.ts.ocps.service.database import Database
 from lsst.ts.ocps.service.errors import StoreError
+from lsst.ts.ocps.service.listing import JobFilter, list_jobs
 from lsst.ts.ocps.service.postgresql import PostgresqlDatabase
 from lsst.ts.ocps.service.schema import metadata
 from lsst.ts.ocps.service.sqlite import SqliteDatabase
-from lsst.ts.ocps.service.store import JobFilter, Store
+from lsst.ts.ocps.service.store import Store
 from lsst.ts.ocps.service.watch import PhaseWatch
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
@@ -81,7 +82,7 @@ async def test_a_database_from_before_migrations_is_taken_over_with_its_jobs(tmp
     make_old_database(tmp_path / "jobs.sqlite")
     store = await Store.open(tmp_path / "jobs.sqlite", PhaseWatch())
     try:
-        (listed,) = await store.list_jobs(JobFilter())
+        ((listed,),) = await list_jobs(store.database, JobFilter(), list)
         assert listed.ref.phase is ExecutionPhase.QUEUED
         claimed = await store.claim("1a")
         assert claimed is not None

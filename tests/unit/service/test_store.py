@@ -18,8 +18,9 @@ from pydantic import SecretStr
 from lsst.ts.ocps.service.claims import Terms
 from lsst.ts.ocps.service.config import read_database_url
 from lsst.ts.ocps.service.errors import StoreError
+from lsst.ts.ocps.service.listing import JobFilter, ListedJob, list_jobs
 from lsst.ts.ocps.service.schema import StoredJob, StoredResult, now
-from lsst.ts.ocps.service.store import JobFilter, Outcome, Store
+from lsst.ts.ocps.service.store import Outcome, Store
 from lsst.ts.ocps.service.watch import PhaseWatch
 from lsst.ts.ocps.uws.jobs import ErrorSummary, Job, Parameter
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase, may_change
@@ -47,6 +48,11 @@ async def opened(place: Path | sa.URL, watch: PhaseWatch | None = None) -> Async
         yield store
     finally:
         await store.aclose()
+
+
+async def listed(store: Store, **values: Any) -> list[ListedJob]:
+    (part,) = await list_jobs(store.database, JobFilter(**values), list)
+    return part
 
 
 async def put(store: Store, phase: ExecutionPhase, job_id: str = "1a") -> None:
@@ -214,7 +220,7 @@ class TestStore:
             assert await store.mark_destroyed("1a")
             assert await store.mark_destroyed("1a") is None
             assert await store.find("1a") is None
-            assert await store.list_jobs(JobFilter()) == []
+            assert await listed(store) == []
             assert await store.set_destruction("1a", now()) is None
             assert await store.list_removable() == []
             assert [job.job_id for job in await store.list_handed_over()] == ["1a"]
@@ -249,7 +255,7 @@ class TestStore:
 @pytest.mark.asyncio
 class TestJobFilter:
     async def list_ids(self, store: Store, **values: Any) -> list[str]:
-        return [listed.ref.job_id for listed in await store.list_jobs(JobFilter(**values))]
+        return [entry.ref.job_id for entry in await listed(store, **values)]
 
     async def test_phases_are_united_and_conditions_are_met_together(self, place: Path | sa.URL) -> None:
         async with opened(place) as store:
@@ -274,10 +280,10 @@ class TestJobFilter:
     async def test_after_the_time_of_a_job_does_not_list_the_job_itself(self, place: Path | sa.URL) -> None:
         async with opened(place) as store:
             await store.add(new_job(creation_time=now()))
-            (listed,) = await store.list_jobs(JobFilter())
-            assert listed.ref.creation_time is not None
-            assert await self.list_ids(store, after=listed.ref.creation_time) == []
-            just_before = listed.ref.creation_time - timedelta(milliseconds=1)
+            (entry,) = await listed(store)
+            assert entry.ref.creation_time is not None
+            assert await self.list_ids(store, after=entry.ref.creation_time) == []
+            just_before = entry.ref.creation_time - timedelta(milliseconds=1)
             assert await self.list_ids(store, after=just_before) == ["1a"]
 
 

@@ -11,8 +11,8 @@ from lsst.ts.ocps.uws.times import format_time, parse_time
 from .dali import is_declared, read_format
 from .errors import UsageError
 from .forms import Form
+from .listing import JobFilter
 from .schema import now
-from .store import JobFilter
 
 __all__ = [
     "CONTROLS",

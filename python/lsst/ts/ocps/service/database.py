@@ -1,8 +1,8 @@
 """The seam between the store and the databases that it can be kept in."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
@@ -49,6 +49,27 @@ class Database(ABC):
         ----------
         call
             Reads; may run in another thread.
+
+        Raises
+        ------
+        StoreError
+            If the database fails.
+        """
+
+    @abstractmethod
+    async def read_parts(
+        self, query: sa.Select[Any], take: Callable[[Sequence[sa.Row[Any]]], None], *, size: int
+    ) -> None:
+        """Read many rows without holding up anybody for long; lists read so are read one after another.
+
+        Parameters
+        ----------
+        query
+            Which rows.
+        take
+            Called in the event loop with some rows after others.
+        size
+            How many rows there are in a part.
 
         Raises
         ------

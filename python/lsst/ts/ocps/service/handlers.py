@@ -1,5 +1,6 @@
 """The REST binding of UWS 1.1 (section 2.2): URLs and methods. What they mean is in ``jobs``."""
 
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from urllib.parse import quote
@@ -8,7 +9,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lsst.ts.ocps.uws.documents import job_list_to_xml, job_to_xml, parameters_to_xml, results_to_xml
+from lsst.ts.ocps.uws.documents import (
+    job_list_frame,
+    job_refs_to_xml,
+    job_to_xml,
+    parameters_to_xml,
+    results_to_xml,
+)
 from lsst.ts.ocps.uws.jobs import Parameter
 from lsst.ts.ocps.uws.progress import Progress
 from lsst.ts.ocps.uws.times import format_time
@@ -20,6 +27,7 @@ from .errors import NotFoundError, UsageError
 from .forms import Form, read_body, read_form, read_query
 from .jobs import JobService
 from .late import LateResponse, departure, wait_of
+from .listing import ListedJob
 from .openapi import (
     CONTENT,
     CREATION,
@@ -33,7 +41,14 @@ from .openapi import (
     WAITING,
     form,
 )
-from .responses import FileResponse, error_response, see_other, text_response, xml_response
+from .responses import (
+    FileResponse,
+    LongResponse,
+    error_response,
+    see_other,
+    text_response,
+    xml_response,
+)
 from .routing import add_heads, job_url, root_url
 from .schema import StoredJob
 from .sync import primary_result, run_at_once
@@ -115,13 +130,15 @@ async def run_sync(request: Request, payload: str) -> Response:
 
 async def _list(request: Request, payload: str | None) -> Response:
     wanted = read_filter(read_query(request), payload)
-    listed = await jobs_of(request).list_jobs(wanted)
     root = root_url(request)
-    return xml_response(
-        job_list_to_xml(
-            replace(entry.ref, url=f"{root}/{entry.payload}/async/{entry.ref.job_id}") for entry in listed
-        )
-    )
+
+    def write(listed: Iterable[ListedJob]) -> bytes:
+        urls = ((entry.ref, f"{root}/{entry.payload}/async/{entry.ref.job_id}") for entry in listed)
+        return job_refs_to_xml(replace(ref, url=url) for ref, url in urls)
+
+    begin, end = job_list_frame()
+    parts = await jobs_of(request).list_jobs(wanted, write)
+    return LongResponse([begin, *parts, end], media_type="application/xml")
 
 
 # Jobs

@@ -1,11 +1,11 @@
 """The rules of UWS: what may be asked of jobs, and what it does to them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
 import structlog
 
@@ -14,6 +14,7 @@ from lsst.ts.ocps.uws.jobs import Job, Parameter
 from lsst.ts.ocps.uws.phases import WAITABLE, ExecutionPhase
 from lsst.ts.ocps.uws.progress import Progress
 
+from . import listing
 from .changes import ParameterChanges
 from .conditional import Version
 from .controls import (
@@ -29,6 +30,7 @@ from .dispatch import Dispatcher
 from .errors import NotFoundError, RequestError, WrongPhaseError
 from .forms import Form
 from .job_ids import JobIds
+from .listing import JobFilter, ListedJob
 from .owners import ANYBODY, Caller
 from .parameter_checks import check_parameters
 from .phase_wait import PhaseWait
@@ -36,11 +38,13 @@ from .quotas import Quotas
 from .reaper import Reaper
 from .results import JobFolder
 from .schema import StoredJob, StoredUpload, now, upload_parameter
-from .store import JobFilter, ListedJob, Store
+from .store import Store
 from .uploads import UPLOAD, UploadStore, check_complete, largest_files, read_uploads
 from .watch import PhaseWatch
 
 __all__ = ["JobService"]
+
+T = TypeVar("T")
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -192,15 +196,21 @@ class JobService:
         """One who waits for the next change of a job's phase; the time begins to run now."""
         return PhaseWait(lambda: self.get(payload, job_id), self._watch, job_id, waiting)
 
-    async def list_jobs(self, wanted: JobFilter) -> Sequence[ListedJob]:
-        """The jobs of one payload, or of all."""
+    async def list_jobs(self, wanted: JobFilter, write: Callable[[Iterable[ListedJob]], T]) -> Sequence[T]:
+        """The jobs of one payload, or of all; what ``write`` makes of one part after the other."""
         if wanted.payload is not None:
             self.definition(wanted.payload)
-        return await self._store.list_jobs(wanted, self._caller)
+        return await listing.list_jobs(self._store.database, wanted, write, self._caller)
 
-    async def list_whole(self, phases: frozenset[ExecutionPhase] | None, *, last: int) -> Sequence[StoredJob]:
-        """The newest jobs with all that is known of them; ``phases`` None: all but ARCHIVED."""
-        return await self._store.list_whole(phases, self._caller, last=last)
+    async def list_whole(
+        self,
+        phases: frozenset[ExecutionPhase] | None,
+        write: Callable[[Iterable[StoredJob]], T],
+        *,
+        last: int,
+    ) -> Sequence[T]:
+        """The newest jobs with all that is known of them, written so; ``phases`` None: all but ARCHIVED."""
+        return await listing.list_whole(self._store.database, phases, write, self._caller, last=last)
 
     async def set_phase(self, payload: str, job_id: str, form: Form) -> StoredJob:
         """Run or abort a job.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import APIRouter
@@ -13,7 +14,7 @@ from .errors import NotFoundError
 from .forms import Form, read_body
 from .json_jobs import read_creation, read_phase, to_object, to_pairs, to_phase, to_results
 from .openapi import ERRORS
-from .responses import FileResponse
+from .responses import FileResponse, LongResponse
 from .schema import StoredJob
 
 __all__ = ["json_router"]
@@ -22,6 +23,8 @@ json_router = APIRouter(prefix="/api/v1", default_response_class=Response, respo
 
 _MAX_LISTED = 10_000
 """The dialect lists whole jobs and has no way to ask for fewer: the newest so many."""
+
+_MEDIA_TYPE = "application/json; charset=UTF-8"
 
 _CONTROLS = frozenset({"RUNID"})
 _CREATION = {
@@ -74,12 +77,13 @@ async def put_job(request: Request) -> Response:
 async def list_objects(request: Request) -> Response:
     jobs = jobs_of(request)
     phases = read_phase(request.query_params.get("phase", ""))
-    listed = await jobs.list_whole(phases, last=_MAX_LISTED)
 
-    def write() -> Response:
-        return _answer([to_object(stored, jobs.find_definition(stored.payload)) for stored in listed])
+    def write(listed: Iterable[StoredJob]) -> bytes:
+        objects = [to_object(stored, jobs.find_definition(stored.payload)) for stored in listed]
+        return json.dumps(objects).encode()[1:-1]
 
-    return await asyncio.to_thread(write)
+    first, *parts = await jobs.list_whole(phases, write, last=_MAX_LISTED)
+    return LongResponse([b"[", first, *(b", " + part for part in parts), b"]"], media_type=_MEDIA_TYPE)
 
 
 @json_router.get("/job/{job_id}", summary="A job")
@@ -132,4 +136,4 @@ def _whole(request: Request, stored: StoredJob) -> dict[str, Any]:
 
 def _answer(value: Any, status: int = 200) -> Response:
     # What is no UTF-8 in the name of a file travels as an escape.
-    return Response(json.dumps(value).encode(), status, media_type="application/json; charset=UTF-8")
+    return Response(json.dumps(value).encode(), status, media_type=_MEDIA_TYPE)

@@ -1,18 +1,31 @@
 """Job lists: which jobs are wanted, and what is read of each."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from lsst.ts.ocps.uws.jobs import JobRef
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
-from .owners import Caller
-from .schema import jobs
+from .database import Database
+from .owners import ANYBODY, Caller
+from .schema import StoredJob, job_from_row, jobs
 
-__all__ = ["IS_ARCHIVED", "IS_TOLD_OF", "JobFilter", "ListedJob", "list_query", "listed_from_row", "seen_by"]
+__all__ = [
+    "IS_ARCHIVED",
+    "IS_TOLD_OF",
+    "JobFilter",
+    "ListedJob",
+    "list_jobs",
+    "list_query",
+    "list_whole",
+    "seen_by",
+]
+
+T = TypeVar("T")
 
 IS_ARCHIVED = jobs.c.phase == ExecutionPhase.ARCHIVED.value
 IS_TOLD_OF = IS_ARCHIVED & jobs.c.destruction.is_not(None)
@@ -81,7 +94,7 @@ def list_query(wanted: JobFilter, caller: Caller) -> sa.Select[Any]:
     return query
 
 
-def listed_from_row(row: Any) -> ListedJob:
+def _listed_from_row(row: Any) -> ListedJob:
     """Read a row of `list_query`."""
     ref = JobRef(
         job_id=row.job_id,
@@ -91,3 +104,55 @@ def listed_from_row(row: Any) -> ListedJob:
         creation_time=row.creation_time,
     )
     return ListedJob(ref, row.payload)
+
+
+async def list_jobs(
+    database: Database,
+    wanted: JobFilter,
+    write: Callable[[Iterable[ListedJob]], T],
+    caller: Caller = ANYBODY,
+) -> Sequence[T]:
+    """List what a caller may see, newest first if ``wanted.last`` is given, else oldest first.
+
+    There may be very many: what ``write`` makes of each part is kept, and nothing else.
+    """
+    query = list_query(wanted, caller)
+    return await _read_many(
+        database, query, lambda rows: write(map(_listed_from_row, rows)), last=wanted.last, part=100
+    )
+
+
+async def list_whole(
+    database: Database,
+    phases: frozenset[ExecutionPhase] | None,
+    write: Callable[[Iterable[StoredJob]], T],
+    caller: Caller = ANYBODY,
+    *,
+    last: int,
+) -> Sequence[T]:
+    """List the newest jobs that a caller may see, whole, newest first; ``phases`` None: all but ARCHIVED."""
+    is_wanted = ~IS_ARCHIVED if phases is None else jobs.c.phase.in_([phase.value for phase in phases])
+    newest = jobs.c.creation_time.desc(), jobs.c.job_id.desc()
+    query = sa.select(jobs).where(jobs.c.destroyed.is_(False), is_wanted, *seen_by(caller)).order_by(*newest)
+    return await _read_many(database, query, lambda rows: write(map(job_from_row, rows)), last=last, part=50)
+
+
+async def _read_many(
+    database: Database,
+    query: sa.Select[Any],
+    write: Callable[[Sequence[sa.Row[Any]]], T],
+    *,
+    last: int | None,
+    part: int,
+) -> Sequence[T]:
+    """Read rows that are few as a rule, and may be so many that others would have to wait for long.
+
+    What is written is made in the event loop of one part after the other; others have their turn between.
+    """
+    at_first = part + 1 if last is None else min(part + 1, last)
+    few = await database.read(lambda connection: connection.execute(query.limit(at_first)).all())
+    if len(few) <= part:
+        return [write(few)]
+    written: list[T] = []
+    await database.read_parts(query.limit(last), lambda rows: written.append(write(rows)), size=part)
+    return written

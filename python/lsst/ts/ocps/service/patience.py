@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from typing_extensions import override
@@ -64,6 +64,19 @@ class _PatientDatabase(Database):
     @override
     async def read(self, call: Callable[[sa.Connection], T]) -> T:
         return await _insist(lambda: self._database.read(call))
+
+    @override
+    async def read_parts(
+        self, query: sa.Select[Any], take: Callable[[Sequence[sa.Row[Any]]], None], *, size: int
+    ) -> None:
+        async def collect() -> Sequence[Sequence[sa.Row[Any]]]:
+            parts: list[Sequence[sa.Row[Any]]] = []
+            await self._database.read_parts(query, parts.append, size=size)
+            return parts
+
+        # Parts of an attempt that has failed are not to be there twice.
+        for rows in await _insist(collect):
+            take(rows)
 
     @override
     async def aclose(self) -> None:

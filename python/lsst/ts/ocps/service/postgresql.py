@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
@@ -67,6 +67,7 @@ class PostgresqlDatabase(Database):
     def __init__(self, url: sa.URL, *, instance: str) -> None:
         self._name = url.render_as_string(hide_password=True)
         self._closed = False
+        self._long_reading = asyncio.Lock()
         self._engine: AsyncEngine = create_async_engine(
             url,
             isolation_level="AUTOCOMMIT",
@@ -131,6 +132,22 @@ class PostgresqlDatabase(Database):
             if not (isinstance(cause, DBAPIError) and cause.connection_invalidated):
                 raise
             return await self._read(call)
+
+    @override
+    async def read_parts(
+        self, query: sa.Select[Any], take: Callable[[Sequence[sa.Row[Any]]], None], *, size: int
+    ) -> None:
+        async with self._long_reading, self._connection() as connection:
+            # The server hands out a part at a time within a transaction only.
+            _ = await connection.execution_options(isolation_level="READ COMMITTED")
+            async with connection.begin():
+                result = await connection.stream(query, execution_options={"yield_per": size})
+                try:
+                    async for rows in result.partitions():
+                        take(rows)
+                finally:
+                    # As a context manager it would not do that where there is an error.
+                    await result.close()
 
     @override
     async def aclose(self) -> None:

@@ -1,7 +1,7 @@
 """Answers: documents, texts, redirects and files."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 from starlette.requests import Request
@@ -16,7 +16,16 @@ from .dali import VOTABLE, wants_votable
 from .errors import UsageError
 from .forms import Form, read_query
 
-__all__ = ["CLIENT_LEFT", "FileResponse", "error_response", "see_other", "text_response", "xml_response"]
+__all__ = [
+    "CLIENT_LEFT",
+    "FileResponse",
+    "LongResponse",
+    "error_response",
+    "see_other",
+    "text_response",
+    "xml_response",
+]
+
 
 CLIENT_LEFT = 499
 """The status that proxies and figures have for a request whose client left; nobody is told it."""
@@ -71,6 +80,30 @@ def see_other(url: str, document: bytes | None = None) -> Response:
     if document is None:
         return Response(f"{url}\n".encode(), 303, {"Location": url}, "text/plain; charset=utf-8")
     return Response(document, 303, {"Location": url, "Content-Location": url}, "application/xml")
+
+
+class LongResponse(Response):
+    """Answer with a document in parts, as fast as the client reads them.
+
+    Parameters
+    ----------
+    parts
+        The document.
+    media_type
+        Its media type.
+    """
+
+    def __init__(self, parts: Sequence[bytes], *, media_type: str) -> None:
+        super().__init__(media_type=media_type)
+        self._parts = parts
+        self.headers["Content-Length"] = str(sum(map(len, parts)))
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for part in self._parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 class FileResponse(Response):

@@ -1,9 +1,10 @@
 """SQLite: one thread writes, several read, and the event loop waits for none of them."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -43,7 +44,10 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writer = _make_engine(path, connections=1)
-        self._reader = _make_engine(path, connections=_READERS)
+        # One more, with a thread of its own, for what takes long.
+        self._reader = _make_engine(path, connections=_READERS + 1)
+        self._long_reader = ThreadPoolExecutor(1, thread_name_prefix="database:long")
+        self._long_reading = asyncio.Lock()
         self._closed = False
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database:read")
         self._thread: BatchThread[sa.Connection] = BatchThread(
@@ -88,10 +92,27 @@ class SqliteDatabase(Database):
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, call)
 
     @override
+    async def read_parts(
+        self, query: sa.Select[Any], take: Callable[[Sequence[sa.Row[Any]]], None], *, size: int
+    ) -> None:
+        run = partial(asyncio.get_running_loop().run_in_executor, self._long_reader)
+        async with self._long_reading:
+            if self._closed:
+                raise self._make_closed_error()
+            parts = self._read_parts(query, size)
+            try:
+                while rows := await run(next, parts, ()):
+                    take(rows)
+            finally:
+                # After what the thread may be doing yet; whoever is cancelled does not wait for it.
+                _ = self._long_reader.submit(parts.close)
+
+    @override
     async def aclose(self) -> None:
         self._closed = True
         await self._thread.aclose()
         await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._long_reader.shutdown)
         self._reader.dispose()
 
     def _make_closed_error(self) -> StoreError:
@@ -103,6 +124,13 @@ class SqliteDatabase(Database):
         try:
             with self._reader.connect() as connection:
                 return call(connection)
+        except SQLAlchemyError as error:
+            raise self._map(error) from error
+
+    def _read_parts(self, query: sa.Select[Any], size: int) -> Generator[Sequence[sa.Row[Any]], None, None]:
+        try:
+            with self._reader.connect() as connection:
+                yield from connection.execute(query).partitions(size)
         except SQLAlchemyError as error:
             raise self._map(error) from error
 

@@ -12,17 +12,15 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase, may_change
 from . import statements
 from .claims import ANY_TERMS, Terms, take
 from .database import Database
-from .listing import IS_ARCHIVED, JobFilter, ListedJob, list_query, listed_from_row, seen_by
 from .migrations import upgrade
 from .outcome import Outcome, outcome_columns
-from .owners import ANYBODY, Caller
 from .postgresql import PostgresqlDatabase
 from .schema import StoredJob, StoredUpload, job_from_row, jobs, row_from_job
 from .sqlite import SqliteDatabase
 from .usage import ANY, Room, Usage, usage_of
 from .watch import PhaseWatch
 
-__all__ = ["ALONE", "JobFilter", "ListedJob", "Outcome", "Store"]
+__all__ = ["ALONE", "Outcome", "Store"]
 
 ALONE = "alone"
 """The name of a process that has the database for itself."""
@@ -303,25 +301,6 @@ class Store:
     async def usage(self, owner_id: str | None) -> Usage:
         """What an owner has."""
         return await self._database.read(lambda connection: usage_of(connection, owner_id))
-
-    async def list_jobs(self, wanted: JobFilter, caller: Caller = ANYBODY) -> Sequence[ListedJob]:
-        """List what a caller may see; newest first if ``wanted.last`` is given, else oldest first."""
-        query = list_query(wanted, caller)
-        return await self._database.read(
-            lambda connection: [listed_from_row(row) for row in connection.execute(query)]
-        )
-
-    async def list_whole(
-        self, phases: frozenset[ExecutionPhase] | None, caller: Caller = ANYBODY, *, last: int
-    ) -> Sequence[StoredJob]:
-        """The newest jobs that a caller may see, whole, newest first; ``phases`` None: all but ARCHIVED."""
-        is_wanted = ~IS_ARCHIVED if phases is None else jobs.c.phase.in_([phase.value for phase in phases])
-        newest = jobs.c.creation_time.desc(), jobs.c.job_id.desc()
-        shown = (jobs.c.destroyed.is_(False), is_wanted, *seen_by(caller))
-        query = sa.select(jobs).where(*shown).order_by(*newest).limit(last)
-        return await self._database.read(
-            lambda connection: [job_from_row(row) for row in connection.execute(query)]
-        )
 
     async def count(self) -> Mapping[tuple[str, str], int]:
         """How many jobs there are of each payload in each phase, without those that nobody is told of."""

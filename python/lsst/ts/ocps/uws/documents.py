@@ -25,7 +25,9 @@ from .times import format_time
 __all__ = [
     "Progress",
     "error_to_votable",
+    "job_list_frame",
     "job_list_to_xml",
+    "job_refs_to_xml",
     "job_to_xml",
     "parameters_to_xml",
     "results_to_xml",
@@ -89,7 +91,19 @@ def job_to_xml(job: Job, *, job_url: str, progress: Progress | None = None) -> b
 
 def job_list_to_xml(refs: Iterable[JobRef]) -> bytes:
     """Write a job list; an entry without ``url`` gets no link."""
-    return _document("jobs", "".join(map(_job_ref, refs)), _VERSION)
+    begin, end = job_list_frame()
+    return begin + job_refs_to_xml(refs) + end
+
+
+def job_list_frame() -> tuple[bytes, bytes]:
+    """The begin and the end of a job list; between them come what `job_refs_to_xml` writes, bit by bit."""
+    begin, _, end = _document("jobs", "\0", _VERSION).partition(b"\0")
+    return begin, end
+
+
+def job_refs_to_xml(refs: Iterable[JobRef]) -> bytes:
+    """Write some entries of a job list."""
+    return "".join(map(_job_ref, refs)).encode()
 
 
 def results_to_xml(results: Iterable[Result], *, job_url: str) -> bytes:
