@@ -65,6 +65,8 @@ async def test_states_and_defect_04_a_run_of_an_earlier_life_is_followed_and_rep
             assert final.ack == COMPLETE
             (result,) = await spy.wait_for("job_result")
             assert final.result == result.result
+            # What the broker has shown already is written down when its answer has come.
+            await eventually(lambda: not csc.context.tracker._followers)
             assert await unfinished(csc) == []
         told = len(spy.of("active_jobs"))
         async with csc_bench.csc(state):
