@@ -150,6 +150,7 @@ async def test_a_command_that_got_no_job_before_a_long_break_is_refused(csc_benc
             ack = await sending
             assert ack.ack == SalRetCode.CMD_FAILED
             assert "OCPS was not running" in ack.result
+            await eventually(lambda: not csc.context.tracker._followers)
             await csc.context.tracker._reconciler.reconcile()
             assert await unfinished(csc) == []
         assert remote.evt_job_result.nqueued == 0
@@ -183,6 +184,7 @@ async def test_an_answer_that_was_lost_at_the_creation_makes_no_second_job_run(c
         assert json.loads(ack.result) == {"job_id": "2"}
         assert (await final_ack(remote, "run", ack)).ack == COMPLETE
         await spy.wait_for("job_result")
+        await eventually(lambda: not csc.context.tracker._followers)
         assert await unfinished(csc) == []
     runs = [csc_bench.service.runs_of(url) for url in csc_bench.service.jobs()]
     assert runs == [0, 1]
