@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from typing_extensions import override
 
 from lsst.ts.ocps.client.base import Backend, CreatedJob, Submission
+from lsst.ts.ocps.client.errors import BackendUnavailableError
 from lsst.ts.ocps.client.settings import AnyBackendSettings, UwsSettings
 from lsst.ts.ocps.client.testing import FakeBackend, FakeService
 from lsst.ts.ocps.csc.backends import BackendPool, to_stored_settings
@@ -45,6 +46,9 @@ _RET_CODES = {
     FinalAck.FAILED: SalRetCode.CMD_FAILED,
     FinalAck.ABORTED: SalRetCode.CMD_ABORTED,
 }
+_CALL_TIMEOUT = 30.0
+"""So long a real back end waits for an answer (s)."""
+
 STORED = to_stored_settings("fake", UwsSettings(url="http://fake.invalid"))
 
 
@@ -75,11 +79,18 @@ class MortalService(FakeService):
     def __init__(self) -> None:
         super().__init__()
         self.mortality = Mortality(None)
+        self.silences: dict[str, deque[bool]] = {}
+        """The next calls of an operation are never answered; they are carried out (True), or not."""
 
     @override
     async def serve(self, backend: str, operation: str, work: Callable[[], T]) -> T:
         mortality = self.mortality
         await mortality.step()
+        if self.silences.get(operation):
+            if self.silences[operation].popleft():
+                work()
+            await asyncio.sleep(_CALL_TIMEOUT)
+            raise BackendUnavailableError(backend, f"{operation}: no answer in {_CALL_TIMEOUT:g} s")
         done = await super().serve(backend, operation, work)
         await mortality.step()
         return done

@@ -3,12 +3,14 @@
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 
+from lsst.ts.ocps.client.base import Submission
 from lsst.ts.ocps.client.errors import BackendError, BackendFailedError, BackendUnavailableError
 from lsst.ts.ocps.client.testing import Script
 from lsst.ts.ocps.csc.patience import Patience
@@ -20,7 +22,10 @@ from support.runs import make_run
 from support.virtual_time import run_in_virtual_time
 
 P = ExecutionPhase
-PATIENCE = Patience(lookup=120.0, give_up=3600.0)
+PATIENCE = Patience(lookup=120.0, give_up=600.0)
+
+LONGEST = 86400.0
+"""So long after the last command every run has ended, whatever happens (s)."""
 
 # Making a failing story shorter takes minutes; it is told as it was found.
 STORIES = settings(
@@ -46,10 +51,37 @@ class Command:
     repeated_after: float | None = None
     """The command record is delivered once more so long after it was sent (s)."""
 
-    held_after: float | None = None
-    """The service puts it into HELD so long after it was sent, if it executes then (s)."""
+    oddity: "Oddity | None" = None
+    """What the service does to it."""
 
 
+@dataclass(frozen=True)
+class Oddity:
+    """What a service does to a job that has not ended."""
+
+    after: float
+    """So long after the command was sent (s)."""
+
+    phase: ExecutionPhase | None
+    """What a job that executes changes to, backwards too; None: the service forgets any job."""
+
+    lasts: float = math.inf
+    """After so long it ends as if nothing had been, if it is in that phase still (s)."""
+
+
+oddities = st.one_of(
+    st.builds(
+        Oddity,
+        after=st.sampled_from([0.2, 10.0]),
+        phase=st.sampled_from([P.HELD, P.UNKNOWN, P.ARCHIVED, None]),
+    ),
+    st.builds(
+        Oddity,
+        after=st.sampled_from([0.2, 10.0]),
+        phase=st.sampled_from([P.HELD, P.SUSPENDED, P.UNKNOWN, P.QUEUED, P.PENDING]),
+        lasts=st.sampled_from([0.3, 90.0]),
+    ),
+)
 commands = st.builds(
     Command,
     sent_after=st.sampled_from([0.0, 0.3, 20.0]),
@@ -63,11 +95,13 @@ commands = st.builds(
     detach=st.booleans(),
     aborted_after=st.sampled_from([None, None, 0.0, 0.2, 30.0]),
     repeated_after=st.sampled_from([None, None, 0.0, 5.0]),
-    held_after=st.sampled_from([None, None, 0.2, 10.0]),
+    oddity=st.one_of(st.none(), oddities),
 )
 troubles = st.tuples(
     st.sampled_from(["create", "start", "read", "wait", "list_jobs", "abort", "delete"]),
-    st.sampled_from(["unavailable", "failed", "not sent", "answer lost"]),
+    st.sampled_from(
+        ["unavailable", "failed", "not sent", "answer lost", "no answer", "no answer, nothing done"]
+    ),
 )
 lives = st.tuples(
     st.integers(0, 60),  # after so many steps it is killed
@@ -80,6 +114,9 @@ def trouble(world: World, operation: str, kind: str) -> None:
     match kind:
         case "answer lost":
             world.service.lose_answers(operation)
+            return
+        case "no answer" | "no answer, nothing done":
+            world.service.silences.setdefault(operation, deque()).append(kind == "no answer")
             return
         case "failed":
             error = BackendFailedError("fake", "broken answer")
@@ -96,7 +133,10 @@ class Story:
         self.runs = [self._make_run(number, command) for number, command in enumerate(script)]
         self._script = script
         self._sent = 0
-        world.service.script = lambda submission: script[self._number_of(submission.run_id)].script
+        self._created: list[str] = []
+        self._forgotten: dict[str, int] = {}
+        self._oddities: list[asyncio.Task[None]] = []
+        world.service.script = self._choose_script
 
     def _make_run(self, number: int, command: Command) -> Run:
         waits = command.waits_for_the_one_before and number > 0
@@ -111,9 +151,14 @@ class Story:
             expected_duration=20.0,
         )
 
-    @staticmethod
-    def _number_of(run_id: str) -> int:
-        return int(run_id.rpartition("-")[2])
+    def _choose_script(self, submission: Submission) -> Script:
+        """What becomes of the next job; called once for each, in the order of their numbers."""
+        self._created.append(submission.run_id)
+        return self._script[int(submission.run_id.rpartition("-")[2])].script
+
+    def _run_id_of(self, url: str) -> str:
+        """Whose job it is, whether or not the service remembers."""
+        return self._created[int(url.rpartition("/")[2]) - 1]
 
     async def live(self, steps: int | None, stopped_after: float = math.inf) -> None:
         """One life: until it is killed, or told to stop, or nothing is left to do."""
@@ -159,9 +204,14 @@ class Story:
                 obeying.append(group.create_task(self._repeat(life, number, command.repeated_after)))
             if command.aborted_after is not None:
                 group.create_task(self._abort(life, number, command.aborted_after))
-            if command.held_after is not None:
-                group.create_task(self._hold(number, command.held_after))
+            if command.oddity is not None:
+                # The service outlives the CSC.
+                self._oddities.append(asyncio.create_task(self._be_odd(number, command.oddity)))
         await asyncio.gather(*obeying)
+        async with asyncio.timeout(LONGEST):
+            await self._wait_for_end(life)
+
+    async def _wait_for_end(self, life: CoreLife) -> None:
         while life.tracker._followers or self.world.has_unfinished:  # noqa: ASYNC110 (in virtual time)
             await asyncio.sleep(1.0)
 
@@ -173,20 +223,39 @@ class Story:
         await asyncio.sleep(seconds)
         await life.obey(replace(self.runs[number], run_id=f"ocps-test-1-again-{number}"))
 
-    async def _hold(self, number: int, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        for url, job in self.world.service.jobs().items():
-            if job.run_id == self.runs[number].run_id and job.phase is P.EXECUTING:
-                self.world.service.force(url, P.HELD)
+    async def _be_odd(self, number: int, oddity: Oddity) -> None:
+        service = self.world.service
+        await asyncio.sleep(oddity.after)
+        mine = [url for url in service.jobs() if self._run_id_of(url) == self.runs[number].run_id]
+        if oddity.phase is None:
+            active = [url for url in mine if service.jobs()[url].phase not in FINAL]
+            self._forgotten |= {url: service.runs_of(url) for url in active}
+            for url in active:
+                service.forget(url)
+            return
+        forced = [url for url in mine if service.jobs()[url].phase is P.EXECUTING]
+        for url in forced:
+            service.force(url, oddity.phase)
+        if math.isinf(oddity.lasts):
+            return
+        await asyncio.sleep(oddity.lasts)
+        for url in forced:
+            if url in service.jobs() and service.jobs()[url].phase is oddity.phase:
+                service.force(url, self._script[number].script.outcome)
 
     async def check(self) -> None:
         assert self.world.deaths == []
+        # What was to come later met no job any more.
+        for task in self._oddities:
+            task.cancel()
+        done = await asyncio.gather(*self._oddities, return_exceptions=True)
+        assert [error for error in done if isinstance(error, Exception)] == []
         records = await self.world.records()
         for record in records:
             self._check_record(record)
         # A command that was not written down before its CSC was killed has led to nothing.
         accepted = {record.run.run_id for record in records}
-        assert {job.run_id for job in self.world.service.jobs().values()} <= accepted
+        assert set(self._created) <= accepted
 
     def _check_record(self, record: RunRecord) -> None:
         run, outcome = record.run, record.outcome
@@ -194,22 +263,30 @@ class Story:
         note(f"{run.run_id}: {record.state.step} {outcome.kind}: {outcome.message}")
         assert record.state.step == "reported"
         service = self.world.service
-        ours = {url: job for url, job in service.jobs().items() if job.run_id == run.run_id}
+        ours = {url: job for url, job in service.jobs().items() if self._run_id_of(url) == run.run_id}
+        gone = [url for url in self._forgotten if self._run_id_of(url) == run.run_id]
         started = [url for url in ours if service.runs_of(url) > 0]
+        started += [url for url in gone if self._forgotten[url] > 0]
         assert len(started) <= 1
         results = self.world.results_of(run.run_id)
         finals = self.world.final_acks_of(run.key)
         assert len(finals) >= 1
         assert len(set(finals)) == 1
         if record.handle is None:
-            assert started == []
+            # Where creating is starting, a job that nobody can find again may run.
+            is_hidden = not run.creates_pending and (gone or not service.keeps_run_id)
+            assert started == [] or (is_hidden and outcome.kind is OutcomeKind.LOST)
         assert len(results) == (0 if outcome.kind is OutcomeKind.REJECTED else 1)
-        if started:
+        if started and record.handle is not None:
             (url,) = started
-            assert record.handle is not None
             assert record.handle.url == url
-            assert ours[url].phase in FINAL
-            assert (outcome.kind is OutcomeKind.COMPLETED) == (ours[url].phase is P.COMPLETED)
+            if url in gone:
+                assert outcome.kind in {OutcomeKind.LOST, OutcomeKind.ABORTED}
+            elif ours[url].phase is P.UNKNOWN:
+                assert outcome.kind is OutcomeKind.LOST
+            else:
+                assert ours[url].phase in FINAL
+                assert (outcome.kind is OutcomeKind.COMPLETED) == (ours[url].phase is P.COMPLETED)
         for result in results:
             assert (result["exit_code"] == 0) == (outcome.kind is OutcomeKind.COMPLETED)
         if not run.detach and outcome.kind is OutcomeKind.COMPLETED:
@@ -229,8 +306,11 @@ async def play(
     difficulties: Sequence[tuple[str, str]],
     failures: Sequence[bool],
     deaths: Sequence[tuple[int, float]],
+    *,
+    keeps_run_id: bool,
 ) -> None:
     world = World(creates_pending=creates_pending)
+    world.service.keeps_run_id = keeps_run_id
     story = Story(world, script)
     for operation, kind in difficulties:
         trouble(world, operation, kind)
@@ -250,6 +330,7 @@ async def play(
     difficulties=st.lists(troubles, max_size=6),
     failures=st.lists(st.booleans(), max_size=3),
     deaths=st.lists(lives, max_size=3),
+    keeps_run_id=st.booleans(),
 )
 def test_every_accepted_command_ends_in_one_job_result_and_never_in_two_jobs(
     creates_pending: bool,
@@ -257,8 +338,11 @@ def test_every_accepted_command_ends_in_one_job_result_and_never_in_two_jobs(
     difficulties: list[tuple[str, str]],
     failures: list[bool],
     deaths: list[tuple[int, float]],
+    *,
+    keeps_run_id: bool,
 ) -> None:
-    run_in_virtual_time(play(creates_pending, script, difficulties, failures, deaths))
+    story = play(creates_pending, script, difficulties, failures, deaths, keeps_run_id=keeps_run_id)
+    run_in_virtual_time(story)
 
 
 async def play_on_a_full_disk(
