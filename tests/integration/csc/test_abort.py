@@ -128,3 +128,17 @@ async def test_rule_6_a_job_that_failed_is_named_as_such_and_keeps_its_files(mem
         assert (refused.ack, "has ended as ERROR" in refused.result) == (FAILED, True)
         assert memory_csc.service.calls["abort"] == memory_csc.service.calls["delete"] == 0
         assert remote.evt_job_result.nqueued == 1
+
+
+async def test_rule_6_a_job_that_vanishes_after_an_abort_is_aborted(memory_csc: CscBench) -> None:
+    memory_csc.on_end(duration=math.inf)
+    async with memory_csc.csc(), memory_csc.remote() as remote:
+        spy = Spy(remote)
+        ack = await start(remote)
+        await spy.wait_for("job_phase", 2)
+        (url,) = memory_csc.service.jobs()
+        memory_csc.service.forget(url)
+        assert (await abort(remote, "1")).ack == COMPLETE
+        assert (await final_ack(remote, "run", ack)).ack == ABORTED
+        (result,) = await spy.wait_for("job_result")
+        assert result.exit_code == 255

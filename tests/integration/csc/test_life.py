@@ -282,20 +282,6 @@ async def test_a_held_job_is_asked_to_run_again(csc_bench: CscBench) -> None:
         assert csc_bench.service.runs_of(url) == 2
 
 
-async def test_rule_6_a_job_that_vanishes_after_an_abort_is_aborted(csc_bench: CscBench) -> None:
-    csc_bench.on_end(duration=math.inf)
-    async with csc_bench.csc(), csc_bench.remote() as remote:
-        spy = Spy(remote)
-        ack = await start(remote)
-        await spy.wait_for("job_phase", 2)
-        (url,) = csc_bench.service.jobs()
-        csc_bench.service.forget(url)
-        assert (await remote.cmd_abort_job.set_start(job_id="1", timeout=TIMEOUT)).ack == COMPLETE
-        assert (await final_ack(remote, "run", ack)).ack == SalRetCode.CMD_ABORTED
-        (result,) = await spy.wait_for("job_result")
-        assert result.exit_code == 255
-
-
 async def test_states_a_run_is_followed_though_the_csc_leaves_enabled(csc_bench: CscBench) -> None:
     csc_bench.on_end(duration=0.5)
     async with csc_bench.csc(), csc_bench.remote() as remote:
