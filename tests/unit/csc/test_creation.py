@@ -51,6 +51,9 @@ class Asking:
         self.backend = backend or StartingBackend()
         self.record = RunRecord(make_run(creates_pending=self.backend.creates_pending))
         self.news: list[News] = []
+        self.locked: list[BackendError] = []
+        """Why the back end cannot be opened, once for each."""
+
         times = replace(Patience(create=0.6, lookup=0.6), **patience)
         self._creation = JobCreation(self._note, times, None if is_restored else (), get_logger("test"))
 
@@ -59,6 +62,8 @@ class Asking:
         self.record = observe(self.record, news)
 
     async def _open(self) -> FakeBackend:
+        if self.locked:
+            raise self.locked.pop()
         return self.backend
 
     async def run(self) -> News:
@@ -139,6 +144,23 @@ async def test_a_list_that_is_refused_does_not_mean_that_there_is_no_job(error: 
     again.backend.service.fail("list_jobs", error)
     assert isinstance(await again.run(), JobCreated)
     assert again.asked == 1
+
+
+async def test_credentials_that_are_not_there_yet_do_not_mean_that_there_is_no_job() -> None:
+    asking = Asking(is_restored=True, lookup=20.0)
+    asking.record = observe(asking.record, CreateIntended())
+    await asking.backend.create(to_submission(asking.record.run, ()))
+    asking.locked.append(BackendAuthenticationError("x", "file /run/token: No such file or directory"))
+    assert isinstance(await asking.run(), JobCreated)
+    assert asking.asked == 1
+
+
+@pytest.mark.parametrize("error", [RequestRefusedError("x", "no"), BackendAuthenticationError("x", "no")])
+async def test_a_creation_that_is_refused_is_over(error: BackendError) -> None:
+    asking = Asking(lookup=20.0)
+    asking.backend.service.fail("create", error)
+    assert await asking.run() == CreateRefused("back end x: no")
+    assert (asking.asked, asking.backend.service.calls["list_jobs"]) == (1, 0)
 
 
 async def test_an_earlier_life_that_had_not_asked_is_continued() -> None:

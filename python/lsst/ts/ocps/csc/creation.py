@@ -27,6 +27,9 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.25, 30.0
 _LIST_LENGTH = 200
 """So many of the newest jobs are looked through for one of ours."""
 
+_REFUSALS = (RequestRefusedError, BackendAuthenticationError)
+"""What has the answer to a creation mean that there is no job; of a look for one it says nothing."""
+
 Pairs = tuple[tuple[str, str], ...]
 """Encoded parameters."""
 
@@ -145,11 +148,11 @@ class JobCreation:
         while not get_record().abort_requested or self._may_run(get_record()):
             try:
                 await self._try(get_record(), await open_backend())
-            except (RequestRefusedError, BackendAuthenticationError) as error:
-                await self._note(CreateRefused(str(error)))
-                return
             except BackendError as error:
                 is_lookup = self._may_run(get_record())
+                if isinstance(error, _REFUSALS) and not is_lookup:
+                    await self._note(CreateRefused(str(error)))
+                    return
                 since = max(began, self._doubt_since) if is_lookup else began
                 left = since + self._get_budget(run) - time.monotonic()
                 if is_lookup:
@@ -184,8 +187,8 @@ class JobCreation:
         try:
             created = await backend.create(to_submission(record.run, self._pairs or record.run.pairs))
         except BackendError as error:
-            # What never left this process created nothing, and may be asked for again anywhere.
-            self._has_asked = is_doubtful or error.was_sent
+            # What never left this process, or was refused, created nothing and may be asked for again.
+            self._has_asked = is_doubtful or (error.was_sent and not isinstance(error, _REFUSALS))
             self._doubt, self._doubt_since = error, time.monotonic()
             raise
         await self._note(JobCreated(created.url, created.job))
@@ -197,12 +200,11 @@ class JobCreation:
     async def _find_if_listed(self, record: RunRecord, backend: Backend) -> JobCreated | None:
         try:
             return await self._find(record, backend)
-        except (RequestRefusedError, BackendAuthenticationError, JobNotFoundError) as error:
+        except (*_REFUSALS, JobNotFoundError):
             # Some services show nobody a list. Where a job waits to be started, creating again is safe.
-            if record.run.creates_pending:
-                return None
-            # Elsewhere it may be running all the same: that is no refusal of the run.
-            raise BackendFailedError(backend.name, error.message, status=error.status) from error
+            if not record.run.creates_pending:
+                raise
+            return None
 
     async def _find(self, record: RunRecord, backend: Backend) -> JobCreated | None:
         """Look for a job that an earlier attempt may have left; among several, any is as good."""
