@@ -239,6 +239,51 @@ async def test_the_jobs_of_another_host_are_left_to_it(
         assert (await calls.job(path)).phase is P.ABORTED
 
 
+async def test_the_jobs_of_a_host_that_does_not_come_back_end_in_error_and_make_room(
+    make_service_process: MakeService, postgresql_database: str, tmp_path: Path
+) -> None:
+    definition: dict[str, Any] = {
+        "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
+        "run": {"command": ["sh", "-c", holding(tmp_path / "gate")]},
+        "max_active": 1,
+    }
+    write_payload(tmp_path / "payloads", "single", definition)
+    service = make_service_process(lease=1, abandon_after=timedelta(seconds=60))
+    names = service.config.data_directory / "instances"
+    async with started(service) as (calls,):
+        path = await calls.create("single", PHASE="RUN")
+        await calls.executing(path)
+        await service.kill()
+    (lock,) = names.iterdir()
+    far = "far.away.example_1"
+    lock.rename(names / f"{far}.lock")
+    await asyncio.to_thread(rename_process, postgresql_database, lock.stem, far)
+    async with started(service) as (calls,):
+        job = await calls.end(path)
+        assert (job.phase, job.error is not None and job.error.is_transient) == (P.ERROR, True)
+        assert far in str(job.error)
+        following = await calls.create("single", PHASE="RUN")
+        await calls.executing(following)
+        assert not (service.config.jobs_directory / id_of(path) / ".ended.json").exists()
+        await service.kill()
+    # It comes back nevertheless, and its command still runs.
+    (names / f"{far}.lock").rename(tmp_path / "lock")
+    for other in names.iterdir():
+        other.unlink()
+    (tmp_path / "lock").rename(lock)
+    await asyncio.to_thread(rename_process, postgresql_database, far, lock.stem)
+    async with started(service):
+        await until((service.config.jobs_directory / id_of(path) / ".ended.json").exists, "it is ended")
+
+
+def rename_process(url: str, old: str, new: str) -> None:
+    """Let a dead process be of another host."""
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE jobs SET instance = %s WHERE instance = %s", (new, old))
+        earlier = "UPDATE instances SET instance = %s, alive_until = alive_until - 600000 WHERE instance = %s"
+        connection.execute(earlier, (new, old))
+
+
 async def test_a_service_with_sqlite_does_not_join_them(make_service_process: MakeService) -> None:
     first = make_service_process()
     await first.start()

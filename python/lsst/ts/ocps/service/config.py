@@ -64,6 +64,10 @@ class ServiceConfig(BaseModel):
     """How long after its last sign of life a service on a shared database is believed to live (s). Then
     another one of the same host follows its commands."""
 
+    abandon_after: timedelta | None = Field(default=None, gt=timedelta(0))
+    """After what time without a sign of life of a service on a shared database its jobs end in ERROR, if it
+    is dead, of another host, and nobody there follows them; None: never, the host is waited for."""
+
     host: str = "127.0.0.1"
     """Address to listen on. Without authentication only the loopback is accepted (see ``access``)."""
 

@@ -275,6 +275,7 @@ async def _join_peers(
         name=store.instance,
         data_directory=config.data_directory,
         lease=config.lease,
+        abandon_after=config.abandon_after,
         watch=watch,
         dispatcher=dispatcher,
         wake=wake,

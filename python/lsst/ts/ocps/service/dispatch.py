@@ -97,6 +97,15 @@ class Dispatcher:
                 self._queue.note_start(self._place(stored))
                 self._start(stored.job_id, self._resume(stored))
 
+    def abandon(self, abandoned: Iterable[StoredJob], reason: str) -> None:
+        """End jobs whose commands nobody will tell of any more."""
+        for stored in abandoned:
+            self._start(stored.job_id, self._abandon(stored, reason))
+
+    async def _abandon(self, stored: StoredJob, reason: str) -> None:
+        await self._runner.give_up(stored, reason, transient=True)
+        self._queue.note_room()
+
     async def note_news(self, job_id: str, phase: ExecutionPhase) -> None:
         """Take notice of what another process has done to a job; a failure of the database is reconciled."""
         if phase is ExecutionPhase.QUEUED:
@@ -156,7 +165,8 @@ class Dispatcher:
         """End the command of a job that another process has ended."""
         if job_id in self._queue.running:
             stored = await self._patient.find_any(job_id)
-            if stored is not None and stored.phase in FINAL and stored.handed_over:
+            # Also one that was abandoned, because nothing was heard of us for too long.
+            if stored is not None and stored.phase in FINAL:
                 await self._runner.cancel(stored)
 
     async def abort(self, stored: StoredJob, *, hide: bool = False) -> StoredJob | None:

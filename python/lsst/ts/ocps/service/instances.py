@@ -19,6 +19,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from lsst.ts.ocps.uws.phases import ExecutionPhase
+
 from .database import Database
 from .errors import ServiceStartError
 from .schema import StoredJob, instances, job_from_row, jobs
@@ -89,9 +91,9 @@ def own_name(directory: Path) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def try_lock(directory: Path, name: str) -> AsyncIterator[bool]:
+async def try_lock(directory: Path, name: str, *, of_any_host: bool = False) -> AsyncIterator[bool]:
     """Hold the lock of a dead process; gives whether it is dead, and of this host and data directory."""
-    lock = await asyncio.to_thread(_take_over_lock, directory, name)
+    lock = await asyncio.to_thread(_take_over_lock, directory, name, of_any_host=of_any_host)
     try:
         yield lock is not None
     finally:
@@ -99,8 +101,8 @@ async def try_lock(directory: Path, name: str) -> AsyncIterator[bool]:
             os.close(lock)
 
 
-def _take_over_lock(directory: Path, name: str) -> int | None:
-    if name.rpartition("_")[0] != host_name():
+def _take_over_lock(directory: Path, name: str, *, of_any_host: bool) -> int | None:
+    if not of_any_host and name.rpartition("_")[0] != host_name():
         return None
     try:
         lock = os.open(_lock_path(directory, name), os.O_RDWR | os.O_CLOEXEC)
@@ -183,6 +185,33 @@ class InstanceTable:
             .order_by(jobs.c.instance)
         )
         return await self._database.read(lambda connection: connection.execute(query).scalars().all())
+
+    async def list_gone(self, name: str, seconds: float) -> Sequence[StoredJob]:
+        """The jobs of a process that has given no sign of life for so long (s)."""
+        is_gone = sa.exists().where(
+            instances.c.instance == name, instances.c.alive_until < _TIME - round(seconds * 1000)
+        )
+        return await self._select(jobs.c.handed_over.is_(True), jobs.c.instance == name, is_gone)
+
+    async def list_given_up(self) -> Sequence[StoredJob]:
+        """The jobs of this process that others have ended as abandoned since its last sign of life.
+
+        Before the first one of this life.
+        """
+        last = sa.select(instances.c.alive_until).where(instances.c.instance == self._name)
+        return await self._select(
+            jobs.c.instance == self._name,
+            jobs.c.handed_over.is_(False),
+            jobs.c.destroyed.is_(False),
+            jobs.c.phase == ExecutionPhase.ERROR.value,
+            sa.type_coerce(jobs.c.end_time, sa.BigInteger) > last.scalar_subquery(),
+        )
+
+    async def _select(self, *conditions: sa.ColumnElement[bool]) -> Sequence[StoredJob]:
+        query = sa.select(jobs).where(*conditions).order_by(jobs.c.job_id)
+        return await self._database.read(
+            lambda connection: [job_from_row(row) for row in connection.execute(query)]
+        )
 
     async def adopt(self, name: str) -> Sequence[StoredJob]:
         """Take over the jobs of a dead process; the caller holds its lock."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +16,7 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .dispatch import Dispatcher
 from .errors import StoreError
-from .instances import InstanceTable, try_lock
+from .instances import InstanceTable, host_name, try_lock
 from .postgresql import PostgresqlDatabase
 from .watch import PhaseWatch
 
@@ -65,6 +66,9 @@ class Peers:
         The data directory that the processes share.
     lease
         How long a process that does not say so is believed to live (s).
+    abandon_after
+        After what time without a sign of life the jobs of a dead process are given up that no process of its
+        host follows; None: never.
     watch
         Those who wait for a phase.
     dispatcher
@@ -80,6 +84,7 @@ class Peers:
         name: str,
         data_directory: Path,
         lease: float,
+        abandon_after: timedelta | None,
         watch: PhaseWatch,
         dispatcher: Dispatcher,
         wake: asyncio.Event,
@@ -88,6 +93,7 @@ class Peers:
         self._name = name
         self._data_directory = data_directory
         self._lease = lease
+        self._abandon_after = abandon_after
         self._watch = watch
         self._dispatcher = dispatcher
         self._wake = wake
@@ -95,14 +101,17 @@ class Peers:
         self._left: set[str] = set()
 
     async def join(self) -> None:
-        """Say that this process lives, before it takes the first job.
+        """Say that this process lives, before it takes the first job; end what it was given up with.
 
         Raises
         ------
         StoreError
             If the database fails.
         """
+        given_up = await self._table.list_given_up()
         await self._table.prolong()
+        # Their commands may still run. They are followed to their end, which is at once.
+        self._dispatcher.take_over(given_up)
 
     async def leave(self) -> None:
         """Let the others take over at once what this process leaves behind."""
@@ -145,6 +154,8 @@ class Peers:
     async def _look_after(self) -> None:
         await self._table.prolong()
         for name in await self._table.list_abandoned():
+            if self._abandon_after is not None:
+                await self._abandon(name, self._abandon_after)
             async with try_lock(self._data_directory, name) as is_dead:
                 if is_dead:
                     adopted = await self._table.adopt(name)
@@ -156,6 +167,18 @@ class Peers:
                     self._left.add(name)
                     _log.warning("a process does not answer; its jobs are left to its host", process=name)
         await self._table.forget_dead()
+
+    async def _abandon(self, name: str, after: timedelta) -> None:
+        """Give up the jobs of a dead process, if nobody of its host has followed them for too long."""
+        gone = await self._table.list_gone(name, after.total_seconds())
+        if not gone or name.rpartition("_")[0] == host_name():
+            return
+        # A process that hangs, or is cut off from the database, has it.
+        async with try_lock(self._data_directory, name, of_any_host=True) as is_dead:
+            if is_dead:
+                _log.error("the jobs of a dead process are given up", process=name, jobs=len(gone))
+                reason = f"nobody can tell its end: the service that ran it, {name}, is gone"
+                self._dispatcher.abandon(gone, reason)
 
     async def _catch_up(self) -> None:
         """News has been missed before the connection was there."""
