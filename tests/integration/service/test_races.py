@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,26 @@ async def is_gone(fake: FakeService, path: str) -> None:
     assert not (fake.config.jobs_directory / id_of(path)).exists()
 
 
+def in_turn(
+    is_first: bool,
+    write: Callable[..., Awaitable[StoredJob | None]],
+    trying: asyncio.Event,
+    done: asyncio.Event,
+) -> Callable[..., Awaitable[StoredJob | None]]:
+    """A write that comes first, or tries, and waits until the other one is done."""
+
+    async def write_in_turn(*arguments: Any, **options: Any) -> StoredJob | None:
+        if not is_first:
+            # It has been seen what the job is, and that is not so any more when it goes on.
+            trying.set()
+            await done.wait()
+        changed = await write(*arguments, **options)
+        done.set()
+        return changed
+
+    return write_in_turn
+
+
 class TestRequests:
     async def test_of_many_who_run_a_job_one_does(self, fake: FakeService) -> None:
         path = await fake.calls.create("work")
@@ -72,18 +92,45 @@ class TestRequests:
     async def test_an_abort_and_the_end_of_the_command_give_one_phase_that_stays(
         self, fake: FakeService
     ) -> None:
-        for number in range(_ROUNDS):
+        seen = Counter[ExecutionPhase]()
+        for number in range(-_ROUNDS, _ROUNDS):
             path = await create_running(fake)
+            if number < 0:
+                # Either gets a larger and larger head start.
+                fake.cluster.finish(id_of(path))
+                await asyncio.sleep(-number / 1000)
             aborting = asyncio.create_task(fake.calls.post(f"{path}/phase", PHASE="ABORT"))
-            for _ in range(number):
-                await asyncio.sleep(0)
-            fake.cluster.finish(id_of(path))
-            answer = await aborting
-            assert answer.status_code == 303
-            seen = await phase_of(fake, path)
-            assert seen in {P.ABORTED, P.COMPLETED}
+            if number >= 0:
+                await asyncio.sleep(number / 1000)
+                fake.cluster.finish(id_of(path))
+            assert (await aborting).status_code == 303
+            phase = await phase_of(fake, path)
+            seen[phase] += 1
             await until(lambda: fake.context.dispatcher.running == 0, "the command is gone")
-            assert await phase_of(fake, path) is seen
+            assert await phase_of(fake, path) is phase
+        # That each of them can be the first is shown below.
+        assert set(seen) <= {P.ABORTED, P.COMPLETED}
+
+    @pytest.mark.parametrize(("first", "phase"), [("abort", P.ABORTED), ("end", P.COMPLETED)])
+    async def test_of_an_abort_and_the_end_of_the_command_the_first_to_be_written_holds(
+        self, fake: FakeService, monkeypatch: pytest.MonkeyPatch, first: str, phase: ExecutionPhase
+    ) -> None:
+        trying, done = asyncio.Event(), asyncio.Event()
+        path = await create_running(fake)
+        for name in ("abort", "end"):
+            monkeypatch.setattr(Store, name, in_turn(name == first, getattr(Store, name), trying, done))
+        async with asyncio.timeout(20):
+            if first == "abort":
+                fake.cluster.finish(id_of(path))
+                await trying.wait()
+            aborting = asyncio.create_task(fake.calls.post(f"{path}/phase", PHASE="ABORT"))
+            if first == "end":
+                await trying.wait()
+                fake.cluster.finish(id_of(path))
+            assert (await aborting).status_code == 303
+            await until(lambda: fake.context.dispatcher.running == 0, "the command is gone")
+        job = await fake.calls.job(path)
+        assert (job.phase, job.error) == (phase, None)
 
     async def test_who_waits_for_a_job_that_is_deleted_learns_of_it(self, fake: FakeService) -> None:
         path = await create_running(fake)
