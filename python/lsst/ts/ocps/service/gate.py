@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -163,13 +163,7 @@ class Gate:
         return self._access.source(headers, peer)
 
     def _source(self, headers: Headers, peer: str) -> str:
-        address = self.address(headers, peer)
-        try:
-            found = ip_address(address)
-        except ValueError:
-            return address
-        # Whoever has one IPv6 address usually has the network.
-        return str(ip_network(f"{found}/64", strict=False)) if isinstance(found, IPv6Address) else address
+        return _network_of(self.address(headers, peer))
 
     def _refuse_other_names(self, headers: Headers) -> None:
         """Refuse a request by a name that is not ours: its owner may just have given it our address.
@@ -210,6 +204,20 @@ def _may_wait(path: str, query: bytes) -> bool:
     return path.endswith("/sync") or (bool(query) and (b"WAIT" in query.upper() or b"%" in query))
 
 
+# Most requests come from few addresses and by one name, and to look at either takes some microseconds.
+
+
+@lru_cache(maxsize=256)
+def _network_of(address: str) -> str:
+    """What is counted as one: whoever has one IPv6 address usually has the network."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network(f"{found}/64", strict=False)) if isinstance(found, IPv6Address) else address
+
+
+@lru_cache(maxsize=64)
 def _name_of(host: str) -> str:
     """The name or the address in the header ``Host``, without port and brackets."""
     if host.startswith("["):
