@@ -1,6 +1,7 @@
 """Who is let in: each way to know who asks, how often they may, and from which web site."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +311,23 @@ class TestLimitsAndSites:
         wait("192.0.2.2")
         leave()
         wait("192.0.2.1")
+
+    @pytest.mark.parametrize(
+        ("path", "query", "waits"),
+        [
+            ("/work/async/1", b"WAIT=5", True),
+            ("/work/async/1", b"PHASE=QUEUED&%57aIt=-1", True),
+            ("/work/async/1", b"wait", True),
+            ("/work/sync", b"", True),
+            ("/work/async/1", b"", False),
+            ("/work/async", b"AFTER=2026-01-01T00%3A00%3A00Z&RUNID=WAIT", False),
+            ("/work/async", b"AWAIT=1&x=WAIT=1", False),
+        ],
+    )
+    async def test_what_does_not_wait_needs_no_place(self, path: str, query: bytes, *, waits: bool) -> None:
+        gate = await make_gate({"mode": "anonymous"}, max_waiting=0)
+        with pytest.raises(TooManyError) if waits else nullcontext():
+            gate.take_place(ANYBODY, path, query, Headers(), "192.0.2.1")()
 
     async def test_metrics_are_for_operators(self) -> None:
         gate = await make_gate(PROXY)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache, partial
 from ipaddress import IPv6Address, ip_address, ip_network
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import structlog
 from starlette.datastructures import Headers
@@ -34,6 +34,8 @@ _OPERATOR = frozenset({"/metrics"})
 
 _PATIENCE = 5
 """When those who have too many waiting requests are told to try again (s)."""
+
+_WAIT = b"WAIT"
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEY = "ocps.caller"
@@ -200,8 +202,11 @@ def _nothing() -> None:
 
 
 def _may_wait(path: str, query: bytes) -> bool:
-    """Whether a request may be answered late; what a client has hidden in its query may be anything."""
-    return path.endswith("/sync") or (bool(query) and (b"WAIT" in query.upper() or b"%" in query))
+    """Whether a request may be answered late: a synchronous one, or one with ``WAIT``, however it is written."""
+    if path.endswith("/sync"):
+        return True
+    names = (pair.partition(b"=")[0] for pair in query.split(b"&"))
+    return any(len(name) >= len(_WAIT) and unquote_to_bytes(name).upper() == _WAIT for name in names)
 
 
 # Most requests come from few addresses and by one name, and to look at either takes some microseconds.
