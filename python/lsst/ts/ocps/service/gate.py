@@ -202,7 +202,7 @@ def _nothing() -> None:
 
 
 def _may_wait(path: str, query: bytes) -> bool:
-    """Whether a request may be answered late: a synchronous one, or one with ``WAIT``, however it is written."""
+    """Whether a request may be answered late: a synchronous one, or one with ``WAIT`` in any spelling."""
     if path.endswith("/sync"):
         return True
     names = (pair.partition(b"=")[0] for pair in query.split(b"&"))
