@@ -26,12 +26,18 @@ Waiting = list[asyncio.Task[httpx.Response]]
 async def start_waiting(
     fake: FakeService, path: str, phase: P, num: int, host: str = "uws.example"
 ) -> Waiting:
-    before = fake.context.watch.count(id_of(path))
+    before = asleep(path)
     query = {"WAIT": "50", "PHASE": phase.value}
     reading = (fake.calls.http.get(path, params=query, headers={"Host": host}) for _ in range(num))
     waiting = [asyncio.create_task(each) for each in reading]
-    await until(lambda: fake.context.watch.count(id_of(path)) == before + num, "all wait")
+    await until(lambda: asleep(path) == before + num, "all wait")
     return waiting
+
+
+def asleep(path: str) -> int:
+    """How many have read the job, and wait for a change."""
+    names = [task.get_name() for task in asyncio.all_tasks() if not task.cancelling()]
+    return names.count(f"client of {path}")
 
 
 async def answers(waiting: Waiting) -> list[httpx.Response]:
@@ -100,6 +106,36 @@ async def test_news_without_a_change_leaves_those_who_wait_waiting(fake: FakeSer
     fake.cluster.finish(id_of(path))
     assert {parse_job(answer.content, path).phase for answer in await answers(waiting)} == {P.COMPLETED}
     assert watch.total == 0
+
+
+async def test_news_that_is_older_than_what_was_read_is_none(fake: FakeService) -> None:
+    path = await create_running(fake)
+    waiting = await start_waiting(fake, path, P.EXECUTING, 3)
+    fake.context.watch.publish(id_of(path), await fake.context.store.find(id_of(path)))
+    await until(lambda: fake.context.watch.count(id_of(path)) == 3, "all wait again")
+    fake.cluster.finish(id_of(path))
+    assert {parse_job(answer.content, path).phase for answer in await answers(waiting)} == {P.COMPLETED}
+
+
+@pytest.mark.system
+@pytest.mark.xdist_group("postgresql")
+async def test_a_job_that_changes_at_another_process_is_read_once_for_all_who_wait(
+    tmp_path: Path, postgresql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        fake_service(tmp_path, database_url=postgresql_database) as here,
+        fake_service(tmp_path, database_url=postgresql_database, cluster=here.cluster) as there,
+    ):
+        path = await here.calls.create("work")
+        waiting = await start_waiting(there, path, P.PENDING, 20)
+        found = counted(monkeypatch, there.context.store, "find")
+        made = counted(monkeypatch, handlers, "job_to_xml")
+        await here.calls.post(f"{path}/phase", PHASE="ABORT")
+        for answer in await answers(waiting):
+            assert parse_job(answer.content, path).phase is P.ABORTED
+        assert len(found) == 1
+        # One in the answer to the abort, and one for all.
+        assert len(made) == 2
 
 
 async def test_news_without_a_change_does_not_prolong_the_wait(tmp_path: Path) -> None:

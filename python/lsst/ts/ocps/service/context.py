@@ -272,7 +272,7 @@ async def _join_peers(
         return None
     peers = Peers(
         database=store.database,
-        name=store.instance,
+        store=store,
         data_directory=config.data_directory,
         lease=config.lease,
         abandon_after=config.abandon_after,

@@ -18,6 +18,7 @@ from .dispatch import Dispatcher
 from .errors import StoreError
 from .instances import InstanceTable, host_name, try_lock
 from .postgresql import PostgresqlDatabase
+from .store import Store
 from .watch import PhaseWatch
 
 __all__ = ["Peers"]
@@ -60,8 +61,8 @@ class Peers:
     ----------
     database
         The database.
-    name
-        The name of this process.
+    store
+        The jobs in it.
     data_directory
         The data directory that the processes share.
     lease
@@ -81,7 +82,7 @@ class Peers:
         self,
         *,
         database: PostgresqlDatabase,
-        name: str,
+        store: Store,
         data_directory: Path,
         lease: float,
         abandon_after: timedelta | None,
@@ -90,7 +91,8 @@ class Peers:
         wake: asyncio.Event,
     ) -> None:
         self._database = database
-        self._name = name
+        self._store = store
+        self._name = name = store.instance
         self._data_directory = data_directory
         self._lease = lease
         self._abandon_after = abandon_after
@@ -185,6 +187,17 @@ class Peers:
         self._watch.publish_all()
         await self._dispatcher.reconcile()
 
+    async def _tell_waiting(self, job_id: str) -> None:
+        """Tell those who wait for a job; it is read once for all of them."""
+        if not self._watch.count(job_id):
+            return
+        try:
+            stored = await self._store.find(job_id)
+        except StoreError as error:
+            _log.warning("a job is looked at by each who waits for it", job_id=job_id, reason=str(error))
+            stored = None
+        self._watch.publish(job_id, stored)
+
     async def _hear(self, text: str) -> None:
         try:
             news = _JobNews.from_text(text)
@@ -194,5 +207,5 @@ class Peers:
             return
         if news.instance == self._name:
             return
-        self._watch.publish(news.job_id, None)
+        await self._tell_waiting(news.job_id)
         await self._dispatcher.note_news(news.job_id, ExecutionPhase(news.phase))

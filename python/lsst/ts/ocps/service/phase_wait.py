@@ -78,11 +78,13 @@ class PhaseWait:
         left.add_done_callback(wake)
         timer = asyncio.get_running_loop().call_later(self._deadline.left(), wake)
         try:
-            return await watcher.change
+            changed = await watcher.change
         finally:
             timer.cancel()
             left.remove_done_callback(wake)
             self.close()
+        # News of another process may be older than what was read, so that nothing has changed since.
+        return None if changed is None or changed.phase is self._first else changed
 
     def close(self) -> None:
         """Watch the job no longer."""
