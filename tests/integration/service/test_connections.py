@@ -4,7 +4,7 @@ import asyncio
 import logging
 import resource
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lsst.ts.ocps.service.connections import MAX_HEAD
 from lsst.ts.ocps.service.main import RunningService, _connection_limits, running_service
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.processes import until
-from support.raw_http import raw_connection
+from support.raw_http import RawConnection, raw_connection
 from support.service_calls import Calls
 from support.service_process import PAYLOADS, make_config
 
@@ -222,20 +222,44 @@ class TestTime:
             assert await refusals(service) == {}
 
 
-async def test_no_more_than_so_many_connections_are_open(tmp_path: Path) -> None:
+async def test_no_more_than_so_many_connections_are_in_use(tmp_path: Path) -> None:
     async with bounded(tmp_path, max_connections=2) as service:
+        async with Calls.to(service.url) as calls:
+            path = await calls.create("sleep")
+        waiting = b"GET %s?WAIT=30 HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode()
+        watch = service.context.watch
         async with raw_connection(service.url) as one, raw_connection(service.url) as two:
             for connection in (one, two):
-                await connection.send(GET + b"\r\n")
-                assert (await connection.answer())[9:12] == b"200"
+                await connection.send(waiting)
+            await until(lambda: watch.total == 2, "both wait")
             async with raw_connection(service.url) as third:
                 answer = await third.rest()
                 assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
                 assert b"ServiceUnavailable: there are too many connections" in answer
-            await one.send(GET + b"\r\n")
-            assert (await one.answer())[9:12] == b"200"
+            assert watch.total == 2
         await until_answered(service)
-        assert await refusals(service) == {"too many": 1}
+        assert (await refusals(service))["too many"] >= 1
+
+
+async def test_nobody_is_kept_out_by_connections_that_are_only_open(tmp_path: Path) -> None:
+    async with bounded(tmp_path, max_connections=3) as service, AsyncExitStack() as stack:
+
+        async def connect(asked: bytes) -> RawConnection:
+            connection = await stack.enter_async_context(raw_connection(service.url))
+            await connection.send(asked)
+            if asked.endswith(b"\r\n\r\n"):
+                assert (await connection.answer())[9:12] == b"200"
+            return connection
+
+        # One that was answered, one that does not say what it wants, one that was answered later, and again.
+        first, second, third = await connect(GET + b"\r\n"), await connect(GET), await connect(GET + b"\r\n")
+        await first.send(GET + b"\r\n")
+        assert (await first.answer())[9:12] == b"200"
+        for unused in (second, third):
+            await connect(GET + b"\r\n")
+            assert await unused.rest() == b""
+        await first.send(GET + b"\r\n")
+        assert (await first.answer())[9:12] == b"200"
 
 
 async def until_answered(service: RunningService) -> None:

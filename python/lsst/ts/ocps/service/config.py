@@ -110,8 +110,9 @@ class ServiceConfig(BaseModel):
     """Largest body of a request (byte)."""
 
     max_connections: int = Field(default=5000, gt=0)
-    """How many connections of clients there are at a time; further ones are ended with status 503. There are
-    fewer where the process may not have so many files open."""
+    """How many connections of clients there are at a time; for further ones those end that have been idle for
+    the longest time, or they are ended with status 503. There are fewer where the process may not have so
+    many files open."""
 
     request_timeout: float = Field(default=30, gt=0, allow_inf_nan=False)
     """How long a request may take to come, from its first byte or that of its connection (s); one second more

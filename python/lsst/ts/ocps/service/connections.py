@@ -7,6 +7,7 @@ one connection could fill the memory, and some thousand that say nothing take al
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from typing_extensions import override
@@ -32,7 +33,7 @@ class ConnectionLimits:
     """What connections may take of the process."""
 
     connections: int
-    """How many there are at a time."""
+    """How many there are at a time; those that are not in use make room for new ones."""
 
     seconds: float
     """How long a request may take to come (s); a body besides one second for each KiB."""
@@ -84,17 +85,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._has_head = False
         """Whether the one that is under way has come as far as its body, and is being answered."""
 
+        self._idle_since = 0.0
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(JoinedTransport(transport, self.turn))
-        if len(self.connections) > self.limits.connections:
+        if len(self.connections) > self.limits.connections and not self._make_room():
             self._end("too many", 503, "ServiceUnavailable: there are too many connections; try again later")
-        else:
-            # Whoever connects is to ask for something.
-            self._start_clock()
+            return
+        # Whoever connects is to ask for something.
+        self._idle_since = self.loop.time()
+        self._start_clock()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -151,6 +154,39 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
+    @override
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
+    def _make_room(self) -> bool:
+        """End the connection that has been idle for the longest time; False if all are in use.
+
+        So nobody keeps others out by connections that are only open.
+        """
+        unused = [
+            other
+            for other in self.connections
+            if isinstance(other, BoundedProtocol) and other is not self and other.is_unused
+        ]
+        if not unused:
+            return False
+        longest = min(unused, key=attrgetter("_idle_since"))
+        longest._end("too many")  # noqa: SLF001 (it is one of ours)
+        return True
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nothing is being answered, nor being sent to us beside the head of a request."""
+        return self._is_answered and not self._has_head and not self.transport.is_closing()
+
+    @property
+    def _is_answered(self) -> bool:
+        """Whether all requests are answered whose heads have come."""
+        # There is none before the first head, whatever uvicorn has written down of it.
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
     def _start_clock(self) -> None:
         self._since = self.loop.time()
         self._timer = self.loop.call_later(self.limits.seconds, self._look_at_clock)
@@ -181,9 +217,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether an answer would be that to the request which is under way."""
         if self._has_head:
             return not self.cycle.response_started
-        # There is none before the first head, whatever uvicorn has written down of it.
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is None or cycle.response_complete
+        return self._is_answered
 
     def _end(self, reason: str, status: int | None = None, text: str = "") -> None:
         """End the connection, with an answer unless one is under way."""
