@@ -8,7 +8,7 @@ import pytest
 from lsst.ts.ocps.executors.base import Execution, ExecutionStatus, ExecutorError, ExecutorState
 from lsst.ts.ocps.executors.testing import FakeCluster, FakeExecutor
 from lsst.ts.ocps.service.errors import StoreError
-from lsst.ts.ocps.service.runner import LOST_SIGHT
+from lsst.ts.ocps.service.runner import LOST_SIGHT, JobRunner
 from lsst.ts.ocps.service.schema import StoredJob, now
 from lsst.ts.ocps.service.store import Store
 from lsst.ts.ocps.uws.phases import ExecutionPhase
@@ -326,6 +326,18 @@ class TestDeath:
         monkeypatch.setattr(Store, "list_due", fail)
         await fake.calls.http.delete(await fake.calls.create("work"))
         await self.assert_told(fake, "out of order")
+
+
+async def test_a_job_tells_of_a_failure_of_the_service_without_the_secrets_of_the_site(
+    fake: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_arguments: object, **_more: object) -> bool:
+        raise StoreError("postgresql://planted-user@planted-host/planted-name: broken")
+
+    monkeypatch.setattr(JobRunner, "run", fail)
+    job = await fake.calls.end(await fake.calls.create("work", PHASE="RUN"))
+    assert job.error is not None
+    assert job.error.message == "the service failed (StoreError); its log tells more"
 
 
 class TestStop:

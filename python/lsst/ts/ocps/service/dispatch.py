@@ -275,7 +275,7 @@ class Dispatcher:
             await work
         except Exception as error:  # noqa: BLE001 (it becomes the error of the job and a log record)
             _log.exception("the service failed to follow the job")
-            await self._give_up(job_id, f"the service failed: {type(error).__name__}: {error}")
+            await self._give_up(job_id, f"the service failed ({type(error).__name__}); its log tells more")
         finally:
             if job_id in self._queue.running:
                 self._queue.note_end(job_id)
