@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from lsst.ts.ocps.aio.turns import take_turn
+from lsst.ts.ocps.aio.unless import unless
 from lsst.ts.ocps.client.base import Backend
 from lsst.ts.ocps.client.errors import BackendError, JobNotFoundError, RequestRefusedError
 from lsst.ts.ocps.uws.jobs import Job
@@ -222,6 +223,9 @@ class Follower:
         except JobNotFoundError:
             await self._note(JobMissing(0.0))
             return
+        except RequestRefusedError as error:
+            # It is asked again after a while; meanwhile the job may end by itself.
+            self._log.warning("ABORT was refused", error=str(error))
         self._progress = replace(self._progress, abort_sent=True)
         self._abort_at = self._now()
         await self._take(await backend.read(url))
@@ -378,17 +382,7 @@ class Follower:
             self._parts.on_ledger_error(error)
 
     async def _until_woken(self, coro: Coroutine[Any, Any, T]) -> T | None:
-        """Wait for an answer, but not longer than until somebody wants something else; None then."""
-        task = asyncio.ensure_future(coro)
-        wake = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait({task, wake}, return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            wake.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        return await unless(self._wake, coro)
 
     async def _pause(self, seconds: float) -> None:
         await self._until_woken(asyncio.sleep(seconds))
