@@ -90,7 +90,7 @@ class TokenAccess(_Section):
 
     forwarders: tuple[IPvAnyNetwork, ...] = ()
     """Addresses of proxies before the service, whose ``X-Forwarded-For`` tells the address of the client. It
-    decides nothing but whose failures are counted together."""
+    decides nothing but whose failures and requests are counted together."""
 
 
 class ProxyAccess(_Section):
