@@ -2,7 +2,7 @@
 
 Others stand where their subject is tested: 2, 3, 20, 21, 25 in ``test_bad_back_ends``, 4 in ``test_life``,
 18 and 19 in ``test_acks``, 9, 15, 16, 17 in ``test_create_is_run``, 21 in ``test_states``, 24 in
-``test_rapid_analysis``, 6 in the unit tests of the JSON dialect.
+``test_rapid_analysis``, 6 in ``test_config_v4`` and the unit tests of the JSON dialect.
 """
 
 import asyncio
