@@ -112,11 +112,13 @@ async def test_a_command_of_a_killed_process_is_followed_by_another_one(
     make_service_process: MakeService, tmp_path: Path
 ) -> None:
     one, two = make_service_process(lease=1), make_service_process(lease=1)
-    async with started(one, two) as (of_one, of_two):
+    async with started(one) as (of_one,):
         script = f"{holding(tmp_path / 'gate')}; exit 7"
         path = await of_one.create("shell", script=script, PHASE="RUN")
         await until(begun(one, path).exists, "it has begun")
         await of_one.executing(path)
+    # Had it been there before, it might have been the one to run the job.
+    async with started(two) as (of_two,):
         await one.kill()
         waiting = asyncio.create_task(of_two.end(path))
         (tmp_path / "gate").touch()
@@ -129,9 +131,10 @@ async def test_a_process_that_stops_leaves_its_commands_to_the_others_and_comes_
     make_service_process: MakeService, tmp_path: Path, postgresql_database: str
 ) -> None:
     one, two = make_service_process(lease=60), make_service_process(lease=3)
-    async with started(one, two) as (of_one, of_two):
+    async with started(one) as (of_one,):
         path = await of_one.create("shell", script=holding(tmp_path / "gate"), PHASE="RUN")
         await of_one.executing(path)
+    async with started(two) as (of_two,):
         await one.stop()
         # Long before the lease of the first is over.
         await until(lambda: '"found again"' in two.log.read_text(), "the other follows it")
