@@ -58,8 +58,8 @@ def measure_parts(parts: list[str], results: Path, options: argparse.Namespace) 
         sys.stderr.write("measuring the service\n")
         machine = describe_machine()
         with tempfile.TemporaryDirectory(prefix="ocps-bench-") as name:
-            table = asyncio.run(measure_service(Path(name), quick=options.quick))
-        Measurement(SERVICE, machine, [table]).save(results)
+            tables = asyncio.run(measure_service(Path(name), quick=options.quick))
+        Measurement(SERVICE, machine, [*tables]).save(results)
 
 
 def main() -> int:

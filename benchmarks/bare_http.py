@@ -27,7 +27,7 @@ class BareClient:
     Parameters
     ----------
     host
-        Value of ``Host``.
+        Value of ``Host``, and further headers after it.
     reader, writer
         The connection.
     """
@@ -39,12 +39,16 @@ class BareClient:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, url: str) -> AsyncIterator["BareClient"]:
-        """Connect to the server of a URL."""
+    async def connect(cls, url: str, **headers: str) -> AsyncIterator["BareClient"]:
+        """Connect to the server of a URL; every request has these headers."""
         parts = urlsplit(url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=2**24)
         try:
-            yield cls(parts.netloc, reader, writer)
+            yield cls(
+                "".join([parts.netloc, *(f"\r\n{name}: {value}" for name, value in headers.items())]),
+                reader,
+                writer,
+            )
         finally:
             writer.close()
 

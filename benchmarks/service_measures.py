@@ -2,31 +2,20 @@
 
 import asyncio
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from urllib.parse import urlsplit
 
 import psutil
 
-from lsst.ts.ocps.sandbox.environment import child_environment
-from lsst.ts.ocps.service.job_ids import JobIds
-from lsst.ts.ocps.service.schema import StoredJob
-from lsst.ts.ocps.service.store import Store
-from lsst.ts.ocps.service.watch import PhaseWatch
 from lsst.ts.ocps.uws.codec import parse_job
-from lsst.ts.ocps.uws.jobs import Job, Parameter
 from lsst.ts.ocps.uws.phases import ExecutionPhase
-from support.ports import free_port
-from support.stack import wait_for_http
 
 from .bare_http import BareClient, Waiter
-from .run_measures import BENCH_PAYLOADS
+from .service_process import OWNER_HEADER, ServicePlace, open_places
 from .tables import Grid
 
 __all__ = ["measure_service"]
@@ -38,8 +27,6 @@ NUM_WORKERS = 16
 """So many clients create jobs, one after another, while the rate is measured."""
 
 LIST = "/timed/async?LAST=100"
-_ADDED_AT_ONCE = 2000
-_STOP_TIMEOUT = 20.0
 _NOOP = "/noop/async"
 _COLUMNS = (
     "jobs stored",
@@ -51,110 +38,85 @@ _COLUMNS = (
     "list of 100 (ms)",
     "list of 100 of all payloads (ms)",
     "list of the executing (ms)",
+    "list of 100 of one of 20 owners (ms)",
+    "list of all (ms)",
+    "longest GET job meanwhile (ms)",
     f"memory with {NUM_WAITERS} waiting (MB)",
     "end of job to last answer (ms)",
+    "computing meanwhile (ms)",
+    "the same, aborted at another process (ms)",
     "database (MB)",
 )
+_LISTS = (LIST, "/jobs?LAST=100", "/timed/async?PHASE=EXECUTING")
 
 
-class _ServiceProcess:
-    """The service on one data folder."""
+async def measure_service(folder: Path, *, quick: bool) -> list[Grid]:
+    """Everything, with more and more jobs of earlier days in the database: a row for each number.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.url = f"http://127.0.0.1:{free_port()}"
-
-    @property
-    def database(self) -> Path:
-        return self._folder / "jobs.sqlite"
-
-    @contextmanager
-    def run(self) -> Iterator[psutil.Process]:
-        """Run it until the end of the block."""
-        port = str(urlsplit(self.url).port)
-        command = [sys.executable, "-m", "lsst.ts.ocps.cli.main", "service", "--port", port]
-        command += ["--payloads", str(BENCH_PAYLOADS), "--data", str(self._folder)]
-        with (
-            (self._folder / "service.log").open("ab") as log,
-            subprocess.Popen(command, env=child_environment({}), stdout=log, stderr=log) as process,
-        ):
-            try:
-                wait_for_http(f"{self.url}/availability")
-                yield psutil.Process(process.pid)
-            finally:
-                process.terminate()
-                process.wait(_STOP_TIMEOUT)
+    There is a grid for each kind of database.
+    """
+    grids = []
+    with open_places(folder) as places:
+        for place in places:
+            grid = Grid(f"the UWS service with {place.kind}", list(_COLUMNS))
+            grids.append(grid)
+            job_ids: list[str] = []
+            stored = 0
+            for num in QUICK_NUM_STORED if quick else NUM_STORED:
+                job_ids += await place.store_jobs(num - stored)
+                stored = num
+                grid.rows.append([str(num), *await _measure_row(place, job_ids, quick=quick)])
+    return grids
 
 
-async def measure_service(folder: Path, *, quick: bool) -> Grid:
-    """Everything, with more and more jobs of earlier days in the database: a row for each number."""
-    grid = Grid("the UWS service", list(_COLUMNS))
-    data = folder / "service-bench"
-    data.mkdir()
-    service = _ServiceProcess(data)
-    job_ids: list[str] = []
-    for num in QUICK_NUM_STORED if quick else NUM_STORED:
-        job_ids += await _store_jobs(service.database, num - len(job_ids))
-        grid.rows.append([str(num), *await _measure_row(service, job_ids, quick=quick)])
-    return grid
-
-
-async def _store_jobs(database: Path, num: int) -> Sequence[str]:
-    """Have the database remember completed jobs of the last days; the service does not run."""
-    ids, store, now = JobIds(), await Store.open(database, PhaseWatch()), datetime.now(UTC)
-    jobs = [
-        StoredJob(
-            Job(
-                job_id=ids.next(),
-                phase=ExecutionPhase.COMPLETED,
-                run_id=f"bench-{number}",
-                creation_time=now - timedelta(seconds=num - number),
-                execution_duration=600,
-                destruction=now + timedelta(days=7),
-                parameters=(Parameter("duration", "1"),),
-                version="1.1",
-            ),
-            payload="noop" if number % 10 == 0 else "timed",
-            executor="local",
-            outputs=".",
-        )
-        for number in range(num)
-    ]
-    try:
-        for first in range(0, num, _ADDED_AT_ONCE):
-            _ = await asyncio.gather(*(store.add(job) for job in jobs[first : first + _ADDED_AT_ONCE]))
-    finally:
-        await store.aclose()
-    return [job.job_id for job in jobs if job.payload == "timed"]
-
-
-async def _measure_row(service: _ServiceProcess, job_ids: Sequence[str], *, quick: bool) -> list[str]:
+async def _measure_row(place: ServicePlace, job_ids: Sequence[str], *, quick: bool) -> list[str]:
+    num, few = (200, 10) if quick else (2000, 50)
     begin = time.perf_counter()
-    with service.run() as process:
+    with place.run() as (url, process):
         start = time.perf_counter() - begin
-        async with BareClient.connect(service.url) as client:
+        async with BareClient.connect(url) as client:
             await _run_noop(client)
-            runs = [await _run_noop(client) for _ in range(10 if quick else 50)]
-            chosen = random.choices(job_ids, k=200 if quick else 2000)  # noqa: S311 (no secret)
+            runs = [await _run_noop(client) for _ in range(few)]
+            chosen = random.choices(job_ids, k=num)  # noqa: S311 (no secret)
             gets = [await _time_get(client, f"/timed/async/{job_id}") for job_id in chosen]
-            lists = {
-                target: [await _time_get(client, target) for _ in range(10 if quick else 50)]
-                for target in (LIST, "/jobs?LAST=100", "/timed/async?PHASE=EXECUTING")
-            }
-        rate = await _measure_rate(service.url, 3 if quick else 15)
-        resident, late = await _measure_waiters(service.url, process)
-        size = service.database.stat().st_size / 1e6
+            lists = [[await _time_get(client, target) for _ in range(few)] for target in _LISTS]
+        whole, longest = await _measure_whole_list(url, job_ids[0])
+        rate = await _measure_rate(url, 3 if quick else 15)
+        waiting = await _measure_waiters(url, url, process)
+        if place.database_url is not None:
+            with place.run() as (other_url, other):
+                elsewhere = await _measure_waiters(url, other_url, other)
+    with place.run(has_owners=True) as (url, _):
+        async with BareClient.connect(url, **{OWNER_HEADER: "owner-7"}) as client:
+            lists.append([await _time_get(client, LIST) for _ in range(few)])
     return [
         f"{1e3 * start:.0f}",
-        f"{1e3 * median(runs):.1f} (max {1e3 * max(runs):.0f})",
+        _spread(runs, 1),
         f"{rate:.0f}",
         f"{1e3 * median(gets):.2f}",
         f"{1e3 * quantiles(gets, n=100)[-1]:.2f}",
-        *(f"{1e3 * median(times):.1f} (max {1e3 * max(times):.0f})" for times in lists.values()),
-        f"{resident:.0f}",
-        f"{1e3 * late:.0f}",
-        f"{size:.0f}",
+        *(_spread(times, 1) for times in lists),
+        f"{1e3 * whole:.0f}",
+        f"{1e3 * longest:.0f}",
+        *waiting.to_cells(),
+        "" if place.database_url is None else elsewhere.to_cells()[1],
+        f"{place.measure_size() / 1e6:.0f}",
     ]
+
+
+def _spread(times: Sequence[float], digits: int) -> str:
+    return f"{1e3 * median(times):.{digits}f} (max {1e3 * max(times):.0f})"
+
+
+async def _measure_whole_list(url: str, job_id: str) -> tuple[float, float]:
+    """A list of all jobs (s), and the longest that a GET of one job takes meanwhile (s)."""
+    async with BareClient.connect(url) as client, BareClient.connect(url) as other:
+        await _time_get(client, f"/timed/async/{job_id}")
+        listing = asyncio.create_task(_time_get(other, "/jobs"), name="whole list")
+        longest = 0.0
+        while not listing.done():
+            longest = max(longest, await _time_get(client, f"/timed/async/{job_id}"))
+    return await listing, longest
 
 
 async def _run_noop(client: BareClient) -> float:
@@ -191,26 +153,46 @@ async def _measure_rate(url: str, seconds: float) -> float:
     return sum(counts) / (time.perf_counter() - begin)
 
 
-async def _measure_waiters(url: str, process: psutil.Process) -> tuple[float, float]:
-    """Many who wait for one job: resident memory then (MB), and end of the job to the last answer (s)."""
+@dataclass(frozen=True)
+class _Waited:
+    """A thousand who have waited for one job."""
+
+    resident: float
+    """Memory of the service while they waited (MB)."""
+
+    late: float
+    """From the end of the job to the last answer (s)."""
+
+    computing: float
+    """What the service computed from before the end of the job to the last answer (s)."""
+
+    def to_cells(self) -> list[str]:
+        """The cells of a row."""
+        return [f"{self.resident:.0f}", f"{1e3 * self.late:.0f}", f"{1e3 * self.computing:.0f}"]
+
+
+async def _measure_waiters(url: str, url_of_waiters: str, process: psutil.Process) -> _Waited:
+    """Many who wait for one job, perhaps at another process than the one at which it is aborted."""
     async with BareClient.connect(url) as client:
         job_url = (await client.post("/timed/async", PHASE="RUN", duration="300")).headers["location"]
         path = urlsplit(job_url).path
         await client.get(f"{path}?WAIT=30&PHASE=QUEUED")
-        waiters = [Waiter(f"{job_url}?WAIT=50&PHASE=EXECUTING") for _ in range(NUM_WAITERS)]
+        waited_for = f"{url_of_waiters}{path}?WAIT=50&PHASE=EXECUTING"
+        waiters = [Waiter(waited_for) for _ in range(NUM_WAITERS)]
         try:
             for waiter in waiters:
                 await waiter.connect()
             await _until_idle(process)
-            resident = process.memory_info().rss / 1e6
+            resident, before = process.memory_info().rss / 1e6, sum(process.cpu_times()[:2])
             await client.post(f"{path}/phase", PHASE="ABORT")
             answered = await asyncio.gather(*(waiter.answered for waiter in waiters))
+            computing = sum(process.cpu_times()[:2]) - before
         finally:
             for waiter in waiters:
                 waiter.close()
         job = parse_job((await client.get(path)).body, path)
     assert job.end_time is not None
-    return resident, max(answered) - job.end_time.timestamp()
+    return _Waited(resident, max(answered) - job.end_time.timestamp(), computing)
 
 
 async def _until_idle(process: psutil.Process) -> None:
