@@ -44,11 +44,8 @@ class BareClient:
         parts = urlsplit(url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=2**24)
         try:
-            yield cls(
-                "".join([parts.netloc, *(f"\r\n{name}: {value}" for name, value in headers.items())]),
-                reader,
-                writer,
-            )
+            further = "".join(f"\r\n{name}: {value}" for name, value in headers.items())
+            yield cls(f"{parts.netloc}{further}", reader, writer)
         finally:
             writer.close()
 

@@ -1,33 +1,58 @@
 """Requests made from the OpenAPI document of the service: none of them is answered by a failure."""
 
 import asyncio
-from collections.abc import Callable
+import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import hypothesis
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 
+from support.owners import write_tokens
 from support.service_process import PAYLOADS, ServiceProcess, make_config
 
 _JOB = "/{payload}/async/{job_id}"
 _EXAMPLES = 6
-"""Requests of each kind; an operation has three kinds."""
+"""Requests of each kind; an operation has up to ten kinds."""
+
+_SEED: int | None = None
+"""A number that a failure has told, to see it again; None: others each time."""
+
+_UPLOADING = {
+    "parameters": {"type": "object", "properties": {"text": {"type": "string", "default": ""}}},
+    "run": {
+        "command": ["sh", "-c", 'cp "$JOB_UPLOAD_DIR"/* "$JOB_OUTPUT_DIR"', "{text}"],
+        "uploads": {"Table": {"required": False, "max_bytes": 10_000}},
+    },
+}
 
 
-def _targets(url: str) -> list[dict[str, str]]:
-    """Path parameters that lead to jobs: one that can be changed, one that has ended; and to nothing."""
-    ids = []
-    with httpx.Client(base_url=url, trust_env=False) as http:
+def _targets(url: str, headers: Mapping[str, str]) -> list[dict[str, str]]:
+    """Path parameters that lead to jobs, of which some have ended and others can be changed."""
+    upload: dict[str, Any] = {"data": {"UPLOAD": "Table,param:t"}, "files": {"t": b"a table"}}
+    echo: dict[str, Any] = {"data": {"needed": "x"}}
+    targets = []
+    with httpx.Client(base_url=url, trust_env=False, headers=headers) as http:
         for phase in ({}, {"PHASE": "RUN"}):
-            answer = http.post("/echo/async", data={"needed": "x", **phase})
-            ids.append(answer.headers["Location"].rpartition("/")[2])
-        http.get(f"/echo/async/{ids[1]}", params={"WAIT": "30"})
-    parts = {"result_id": "result.json", "name": "text"}
-    return [{"payload": "echo", "job_id": job_id, **parts} for job_id in ids]
+            for payload, form, result, name in (
+                ("echo", echo, "result.json", "text"),
+                ("take", upload, "Table", "Table"),
+            ):
+                answer = http.post(f"/{payload}/async", **form, params=phase)
+                path = urlsplit(answer.headers["Location"]).path
+                while phase and http.get(f"{path}/phase").text != "COMPLETED":
+                    http.get(path, params={"WAIT": "-1"})
+                job_id = path.rpartition("/")[2]
+                targets.append({"payload": payload, "job_id": job_id, "result_id": result, "name": name})
+    return targets
 
 
 def _lateness(operation: Any) -> int:
@@ -37,37 +62,73 @@ def _lateness(operation: Any) -> int:
     return 2 if operation.path == _JOB else int(operation.path.endswith("/phase"))
 
 
-def _fuzz(operation: Any, call: Callable[[Any], Any], given_path: dict[str, str]) -> set[int]:
-    """Send requests of one operation; the statuses that were answered."""
-    seen = set()
-    known = {name: value for name, value in given_path.items() if f"{{{name}}}" in operation.path}
+class _Fuzzer:
+    """Sends requests that are as the document says, and such as are not.
 
-    @settings(
-        max_examples=_EXAMPLES,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(case=operation.as_strategy(path_parameters=known))
-    def send(case: Any) -> None:
-        answer = call(case)
-        seen.add(answer.status_code)
-        assert answer.status_code < 500, f"{case.as_curl_command()}: {answer.status_code} {answer.text}"
+    Parameters
+    ----------
+    seed
+        Decides which.
+    headers
+        Every request has them.
+    """
 
-    send()
-    return seen
+    def __init__(self, seed: int, headers: Mapping[str, str]) -> None:
+        self._seed = seed
+        self._headers = dict(headers)
+        self.operations: dict[GenerationMode, set[str]] = {mode: set() for mode in GenerationMode}
+        """Of which operations there were requests of each kind."""
+
+    def fuzz(self, operation: Any, given_path: dict[str, str]) -> set[int]:
+        """Send requests of one operation; the statuses that were answered."""
+        known = {name: value for name, value in given_path.items() if f"{{{name}}}" in operation.path}
+        seen = set()
+        for mode in GenerationMode:
+            strategy = operation.as_strategy(generation_mode=mode, path_parameters=known)
+
+            @hypothesis.seed(self._seed)
+            @settings(
+                max_examples=_EXAMPLES,
+                database=None,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(case=strategy)
+            def send(case: Any) -> None:
+                answer = case.call(timeout=60, headers=self._headers)
+                seen.add(answer.status_code)
+                told = f"{case.as_curl_command()}: {answer.status_code} {answer.text}"
+                assert answer.status_code < 500, f"seed {self._seed}: {told}"
+
+            try:
+                send()
+            except Unsatisfiable:
+                # There is nothing about it that could be wrong.
+                assert mode is GenerationMode.NEGATIVE, operation.path
+            else:
+                self.operations[mode].add(f"{operation.method} {operation.path}")
+        return seen
 
 
 @pytest.mark.system
+@pytest.mark.parametrize("mode", ["anonymous", "tokens"])
 def test_no_request_made_from_the_openapi_document_is_a_failure(
-    tmp_path: Path, service_database: dict[str, Any]
+    tmp_path: Path, service_database: dict[str, Any], mode: str
 ) -> None:
-    config = make_config(tmp_path, {"echo": PAYLOADS["echo"]}, max_wait=0.1, **service_database)
+    headers, access = {}, {}
+    if mode == "tokens":
+        secrets = write_tokens(tmp_path / "tokens", "alice")
+        headers = {"Authorization": f"Bearer {secrets['alice']}"}
+        access = {"access": {"mode": mode, "file": tmp_path / "tokens"}}
+    payloads = {"echo": PAYLOADS["echo"], "take": _UPLOADING}
+    config = make_config(tmp_path, payloads, max_wait=0.1, max_sync=5, **access, **service_database)
     process = ServiceProcess(config, tmp_path / "service.log")
+    seed = random.randrange(2**32) if _SEED is None else _SEED  # noqa: S311 (no secret)
+    fuzzer = _Fuzzer(seed, headers)
     try:
         asyncio.run(process.start())
         schema = schemathesis.openapi.from_url(f"{process.url}/openapi.json")
-        targets = _targets(process.url)
+        targets = _targets(process.url, headers)
         statuses: dict[str, set[int]] = {}
         found = list(schema.get_all_operations())
         operations = [one.ok() for one in found if isinstance(one, Ok)]
@@ -76,13 +137,14 @@ def test_no_request_made_from_the_openapi_document_is_a_failure(
         for operation in operations:
             paths = [{}, *targets] if "{" in operation.path else [{}]
             label = f"{operation.method.upper()} {operation.path}"
-            statuses[label] = set().union(
-                *(_fuzz(operation, lambda case: case.call(timeout=60), path) for path in paths)
-            )
+            statuses[label] = set().union(*(fuzzer.fuzz(operation, path) for path in paths))
         # They have been deep enough in the service to show something.
         for path in ("/jobs", _JOB, f"{_JOB}/results", f"{_JOB}/results/{{result_id}}", f"{_JOB}/parameters"):
             assert 200 in statuses[f"GET {path}"], statuses
         changes = [seen for label, seen in statuses.items() if _JOB in label and not label.startswith("GET ")]
         assert {303, 400, 403, 404} <= set().union(*changes), statuses
+        assert len(fuzzer.operations[GenerationMode.POSITIVE]) == len(operations)
+        assert len(fuzzer.operations[GenerationMode.NEGATIVE]) > 10
+        assert 401 not in set().union(*statuses.values()), statuses
     finally:
         process.close()

@@ -30,8 +30,10 @@ async def service(config: ServiceConfig) -> AsyncIterator[Calls]:
             yield Calls(http)
 
 
-async def test_running_jobs_end_in_error_and_queued_ones_are_run(tmp_path: Path) -> None:
-    config = make_config(tmp_path, {"sleep": PAYLOADS["sleep"]}, max_running=1)
+async def test_running_jobs_end_in_error_and_queued_ones_are_run(
+    tmp_path: Path, service_database: dict[str, str]
+) -> None:
+    config = make_config(tmp_path, {"sleep": PAYLOADS["sleep"]}, max_running=1, **service_database)
     try:
         async with service(config) as calls:
             running = await calls.create("sleep", seconds="60", PHASE="RUN")

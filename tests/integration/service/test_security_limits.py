@@ -93,8 +93,10 @@ async def test_no_more_than_so_many_jobs_are_active(tmp_path: Path, service_data
         assert [(await run(owners.alice, path)).status_code for path in waiting[:2]] == [303, 429]
 
 
-async def test_a_second_run_is_refused_for_its_own_reason(tmp_path: Path) -> None:
-    async with fake_with_owners(tmp_path, limits={"max_active": 1}) as owners:
+async def test_a_second_run_is_refused_for_its_own_reason(
+    tmp_path: Path, service_database: dict[str, str]
+) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_active": 1}, **service_database) as owners:
         path = await owners.alice.create("work", PHASE="RUN")
         answer = await run(owners.alice, path)
         assert (answer.status_code, answer.text.startswith("UsageError: PHASE=RUN")) == (403, True)
@@ -118,8 +120,10 @@ async def test_what_is_archived_counts_no_more_though_it_ran_when_its_time_came(
         await owners.alice.create("work", PHASE="RUN")
 
 
-async def test_whoever_keeps_too_much_has_to_destroy_something(tmp_path: Path) -> None:
-    async with fake_with_owners(tmp_path, limits={"max_stored": "1KiB"}) as owners:
+async def test_whoever_keeps_too_much_has_to_destroy_something(
+    tmp_path: Path, service_database: dict[str, str]
+) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_stored": "1KiB"}, **service_database) as owners:
         pending = await owners.alice.create("work")
         paths = [await owners.alice.create("work", PHASE="RUN") for _ in range(2)]
         for path in paths:
@@ -137,8 +141,8 @@ async def test_whoever_keeps_too_much_has_to_destroy_something(tmp_path: Path) -
         assert (await run(owners.alice, third)).status_code == 303
 
 
-async def test_archived_jobs_keep_nothing(tmp_path: Path) -> None:
-    async with fake_with_owners(tmp_path, limits={"max_stored": 10}) as owners:
+async def test_archived_jobs_keep_nothing(tmp_path: Path, service_database: dict[str, str]) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_stored": 10}, **service_database) as owners:
         path = await owners.alice.create("work", PHASE="RUN")
         await owners.alice.executing(path)
         await end_with(owners, path, 10)
@@ -148,8 +152,8 @@ async def test_archived_jobs_keep_nothing(tmp_path: Path) -> None:
         await owners.alice.create("work")
 
 
-async def test_uploads_are_kept_too(tmp_path: Path) -> None:
-    async with fake_with_owners(tmp_path, limits={"max_stored": 10}) as owners:
+async def test_uploads_are_kept_too(tmp_path: Path, service_database: dict[str, str]) -> None:
+    async with fake_with_owners(tmp_path, limits={"max_stored": 10}, **service_database) as owners:
         path = await owners.alice.create("work")
         await owners.fake.context.store.set_upload_bytes(id_of(path), 10)
         assert (await owners.alice.post("/work/async")).status_code == 403
@@ -157,9 +161,9 @@ async def test_uploads_are_kept_too(tmp_path: Path) -> None:
         await owners.bob.create("work")
 
 
-async def test_owners_may_have_limits_of_their_own(tmp_path: Path) -> None:
+async def test_owners_may_have_limits_of_their_own(tmp_path: Path, service_database: dict[str, str]) -> None:
     limits = {"max_pending": 1, "owners": {"bob": {"max_pending": 2}, "night": {"max_pending": None}}}
-    async with fake_with_owners(tmp_path, limits=limits) as owners:
+    async with fake_with_owners(tmp_path, limits=limits, **service_database) as owners:
         for calls, expected in (
             (owners.alice, [303, 429, 429]),
             (owners.bob, [303, 303, 429]),

@@ -38,8 +38,8 @@ STARTING = {"/{payload}/sync"}
 
 
 @pytest_asyncio.fixture
-async def owners(tmp_path: Path) -> AsyncIterator[Owners]:
-    async with fake_with_owners(tmp_path) as service:
+async def owners(tmp_path: Path, service_database: dict[str, str]) -> AsyncIterator[Owners]:
+    async with fake_with_owners(tmp_path, **service_database) as service:
         yield service
 
 

@@ -45,13 +45,14 @@ async def files() -> AsyncIterator[FileServer]:
 
 
 @pytest_asyncio.fixture
-async def calls(tmp_path: Path, files: FileServer) -> AsyncIterator[Calls]:
+async def calls(tmp_path: Path, files: FileServer, service_database: dict[str, str]) -> AsyncIterator[Calls]:
     host = f"127.0.0.1:{files.port}"
     uploads = {"max_bytes": 100_000, "schemes": ["http"], "hosts": [host, "data.example"]}
     config = make_config(
         tmp_path,
         {"take": PAYLOAD, "single": PAYLOAD | {"max_active": 1}, "plain": {"run": {"command": ["true"]}}},
         uploads={**uploads, "internal_hosts": [host]},
+        **service_database,
     )
     try:
         async with running_service(config) as service, Calls.to(service.url) as calls:
@@ -212,13 +213,14 @@ async def test_uploads_go_with_the_job(calls: Calls, tmp_path: Path) -> None:
 
 @pytest.mark.system
 async def test_a_job_whose_service_was_killed_before_the_command_was_started_is_run_by_the_next(
-    tmp_path: Path,
+    tmp_path: Path, service_database: dict[str, str]
 ) -> None:
     async with FileServer(Reply(200, CONTENT, closes=True)) as files:
         files.habit = wait_for_ever
         host = f"127.0.0.1:{files.port}"
         uploads = {"max_bytes": 100_000, "schemes": ["http"], "hosts": [host], "internal_hosts": [host]}
-        service = ServiceProcess(make_config(tmp_path, {"take": PAYLOAD}, uploads=uploads), tmp_path / "log")
+        config = make_config(tmp_path, {"take": PAYLOAD}, uploads=uploads, **service_database)
+        service = ServiceProcess(config, tmp_path / "log")
         try:
             await service.start()
             async with Calls.to(service.url) as calls:
