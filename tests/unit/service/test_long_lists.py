@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -12,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from lsst.ts.ocps.service import postgresql
 from lsst.ts.ocps.service.config import read_database_url
 from lsst.ts.ocps.service.errors import StoreError, StoreUnavailableError
 from lsst.ts.ocps.service.listing import JobFilter, ListedJob, list_jobs, list_whole
@@ -141,6 +143,25 @@ async def test_a_failing_database_is_told_and_one_that_is_closed(place: Path | s
             await store.database.read_parts(nothing, print, size=10)
     with pytest.raises(StoreError, match="closed"):
         await store.database.read_parts(sa.select(jobs.c.job_id), print, size=10)
+
+
+@pytest.mark.system
+@pytest.mark.xdist_group("postgresql")
+async def test_each_part_has_its_time_and_not_all_together(
+    postgresql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL alone has a limit: it is on the other side of a network."""
+    monkeypatch.setattr(postgresql, "_DEADLINE", 1.0)
+
+    def write(part: Iterable[ListedJob]) -> list[str]:
+        # What takes long on a busy machine is this.
+        begin = time.perf_counter()
+        while time.perf_counter() < begin + 0.5:
+            pass
+        return ids(part)
+
+    async with filled(read_database_url(SecretStr(postgresql_database))) as store:
+        assert joined(await list_jobs(store.database, JobFilter(), write)) == IDS
 
 
 async def test_parts_of_an_attempt_that_failed_are_not_there_twice(

@@ -137,7 +137,8 @@ class PostgresqlDatabase(Database):
     async def read_parts(
         self, query: sa.Select[Any], take: Callable[[Sequence[sa.Row[Any]]], None], *, size: int
     ) -> None:
-        async with self._long_reading, self._connection() as connection:
+        limit, loop = asyncio.timeout(_DEADLINE), asyncio.get_running_loop()
+        async with self._long_reading, self._connection(limit) as connection:
             # The server hands out a part at a time within a transaction only.
             _ = await connection.execution_options(isolation_level="READ COMMITTED")
             async with connection.begin():
@@ -145,6 +146,8 @@ class PostgresqlDatabase(Database):
                 try:
                     async for rows in result.partitions():
                         take(rows)
+                        # Each part has its time: on a busy machine very many take longer than any call may.
+                        limit.reschedule(loop.time() + _DEADLINE)
                 finally:
                     # As a context manager it would not do that where there is an error.
                     await result.close()
@@ -217,11 +220,11 @@ class PostgresqlDatabase(Database):
             engine.dispose()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+    async def _connection(self, limit: asyncio.Timeout | None = None) -> AsyncIterator[AsyncConnection]:
         if self._closed:
             raise StoreError(f"database {self._name} is closed")
         try:
-            async with asyncio.timeout(_DEADLINE), self._engine.connect() as connection:
+            async with limit or asyncio.timeout(_DEADLINE), self._engine.connect() as connection:
                 yield connection
         except TimeoutError as error:
             raise StoreUnavailableError(f"database {self._name}: no answer within {_DEADLINE:g} s") from error
