@@ -121,7 +121,7 @@ def test_no_request_made_from_the_openapi_document_is_a_failure(
         headers = {"Authorization": f"Bearer {secrets['alice']}"}
         access = {"access": {"mode": mode, "file": tmp_path / "tokens"}}
     payloads = {"echo": PAYLOADS["echo"], "take": _UPLOADING}
-    config = make_config(tmp_path, payloads, max_wait=0.1, max_sync=5, **access, **service_database)
+    config = make_config(tmp_path, payloads, max_wait=0.1, **access, **service_database)
     process = ServiceProcess(config, tmp_path / "service.log")
     seed = random.randrange(2**32) if _SEED is None else _SEED  # noqa: S311 (no secret)
     fuzzer = _Fuzzer(seed, headers)
