@@ -111,6 +111,7 @@ class _Fuzzer:
 
 
 @pytest.mark.system
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", ["anonymous", "tokens"])
 def test_no_request_made_from_the_openapi_document_is_a_failure(
     tmp_path: Path, service_database: dict[str, Any], mode: str
