@@ -136,6 +136,21 @@ async def test_an_error_of_whoever_writes_is_theirs(place: Path | sa.URL) -> Non
         assert joined(await list_jobs(store.database, JobFilter(), ids)) == IDS
 
 
+async def test_a_list_that_is_being_read_is_read_to_its_end_before_the_store_is_closed(
+    place: Path | sa.URL,
+) -> None:
+    async with filled(place) as store:
+        begun = asyncio.Event()
+
+        def write(part: Iterable[ListedJob]) -> list[str]:
+            begun.set()
+            return ids(part)
+
+        reading = asyncio.create_task(list_jobs(store.database, JobFilter(), write))
+        await begun.wait()
+    assert joined(await reading) == IDS
+
+
 async def test_a_failing_database_is_told_and_one_that_is_closed(place: Path | sa.URL) -> None:
     async with filled(place) as store:
         nothing: sa.Select[Any] = sa.select(sa.literal_column("nothing")).select_from(jobs)

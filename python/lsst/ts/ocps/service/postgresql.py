@@ -155,7 +155,8 @@ class PostgresqlDatabase(Database):
     @override
     async def aclose(self) -> None:
         self._closed = True
-        await self._engine.dispose()
+        async with self._long_reading:
+            await self._engine.dispose()
 
     async def listen(
         self,

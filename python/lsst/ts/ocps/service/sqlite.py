@@ -112,7 +112,8 @@ class SqliteDatabase(Database):
         self._closed = True
         await self._thread.aclose()
         await asyncio.to_thread(self._readers.shutdown)
-        await asyncio.to_thread(self._long_reader.shutdown)
+        async with self._long_reading:
+            await asyncio.to_thread(self._long_reader.shutdown)
         self._reader.dispose()
 
     def _make_closed_error(self) -> StoreError:
