@@ -40,5 +40,17 @@ async def play(collections: Collections) -> None:
     collecting.cancel()
 
 
+def test_the_program_takes_it_over_from_the_interpreter() -> None:
+    before = gc.get_threshold()
+    assert not garbage.are_collections_postponed()
+    try:
+        garbage.postpone_collections()
+        assert garbage.are_collections_postponed()
+        assert gc.get_threshold()[:2] == before[:2]
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
 def test_garbage_is_looked_for_when_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     run_in_virtual_time(play(Collections(monkeypatch)))

@@ -5,7 +5,7 @@ import gc
 import time
 from collections.abc import Callable
 
-__all__ = ["collect_garbage", "postpone_collections"]
+__all__ = ["are_collections_postponed", "collect_garbage", "postpone_collections"]
 
 _NEVER = 1_000_000
 _INTERVAL = 10.0
@@ -25,6 +25,11 @@ def postpone_collections() -> None:
     """
     gc.freeze()
     gc.set_threshold(*gc.get_threshold()[:2], _NEVER)
+
+
+def are_collections_postponed() -> bool:
+    """Whether somebody else has to look through everything: not where the interpreter goes on doing so."""
+    return gc.get_threshold()[2] == _NEVER
 
 
 async def collect_garbage(is_busy: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from .deposit import Depositor
 from .documents import reported_job_id
 from .errors import LedgerError
 from .follower import Follower
-from .garbage import collect_garbage
+from .garbage import are_collections_postponed, collect_garbage
 from .handover import Handovers
 from .ledger import Ledger
 from .logs import get_logger
@@ -86,7 +86,8 @@ class Tracker:
         """Take up the runs that an earlier process left, and go on looking after them."""
         await self._reconciler.reconcile()
         _ = self._tasks.start(self._reconciler.run(), name="reconcile")
-        _ = self._tasks.start(collect_garbage(lambda: bool(self._followers)), name="garbage")
+        if are_collections_postponed():
+            _ = self._tasks.start(collect_garbage(lambda: bool(self._followers)), name="garbage")
 
     def configure(
         self,
