@@ -9,9 +9,10 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -85,9 +86,9 @@ class Crowd:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.num):
-                    _ = group.create_task(self._run_one(half))
+                    _ = group.create_task(self._command(partial(self._note_first, half)))
                 await half.wait()
-                self.probe = await self._command()
+                await self._command(self._note_probe)
             self.whole = time.perf_counter() - begin
             await asyncio.sleep(_SETTLING)
         finally:
@@ -111,28 +112,32 @@ class Crowd:
         }
         return [f"{number} {what}" for what, number in wrong.items() if number]
 
-    async def _run_one(self, half: asyncio.Event) -> None:
-        self.first_acks.append(await self._command())
+    def _note_first(self, half: asyncio.Event, seconds: float) -> None:
+        self.first_acks.append(seconds)
         if len(self.first_acks) >= self.num / 2:
             half.set()
 
-    async def _command(self) -> float:
+    def _note_probe(self, seconds: float) -> None:
+        self.probe = seconds
+
+    async def _command(self, note_first: Callable[[float], None]) -> None:
+        """Send one, tell the time to its first acknowledgement (s), and wait for its end."""
         begin = time.perf_counter()
-        first = 0.0
         try:
-            ack = await self.remote.cmd_run.set_start(
-                payload=PAYLOAD,
-                parameters=json.dumps({"duration": self.duration}),
-                wait_done=False,
-                timeout=PATIENCE,
-            )
-            first = time.perf_counter() - begin
+            try:
+                ack = await self.remote.cmd_run.set_start(
+                    payload=PAYLOAD,
+                    parameters=json.dumps({"duration": self.duration}),
+                    wait_done=False,
+                    timeout=PATIENCE,
+                )
+            finally:
+                note_first(time.perf_counter() - begin)
             final = await self.remote.cmd_run.next_ackcmd(ack, timeout=PATIENCE)
         except AckError as error:
             self.finals[f"{SalRetCode(error.ackcmd.ack).name}: {error.ackcmd.result}"] += 1
         else:
             self.finals[SalRetCode(final.ack).name] += 1
-        return first or time.perf_counter() - begin
 
     async def _note_heartbeat(self, data: Any) -> None:
         self.beats.append(data.private_sndStamp)
