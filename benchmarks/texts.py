@@ -21,7 +21,9 @@ have their first acknowledgement, one more is sent: *first ack of one more run* 
 to wait for the HTTP of the others. The back end counts the requests and the jobs of each run; lost
 and doubled are told from its jobs, from the final acknowledgements and from ``job_result``. The
 stall is the longest time for which the event loop of the CSC did nothing else, and that of which it
-computed; heartbeats by the times at which they were written. Targets: nothing lost, nothing doubled; the first ack of one more run waits for none of the others'
+computed; heartbeats by the times at which they were written.
+
+Targets: nothing lost, nothing doubled; the first ack of one more run waits for none of the others'
 HTTP (two answers take as long as they take, and it has its turn among the others' computing, the last
 column times the runs before it); heartbeat gap < 1200 ms; stall < 50 ms; of requests, job lists
 included, at most 6 + duration/WAIT a job, where WAIT is 30 s.
