@@ -210,14 +210,14 @@ class BackendContract(BackendBasics):
             return
         assert [ref.job_id for ref in newest] == [one.job.job_id for one in reversed(created[1:])]
 
-    async def test_active_jobs_are_listed_with_their_phases_or_not_at_all(self, bench: BackendBench) -> None:
+    async def test_jobs_under_way_are_listed_with_their_phases_or_not(self, bench: BackendBench) -> None:
         pending, active, ended = [await bench.create(duration=seconds) for seconds in (LONG, LONG, 0)]
         if bench.backend.creates_pending:
             await bench.backend.start(active.url)
             await bench.backend.start(ended.url)
         await reached(bench.backend, active.url, P.EXECUTING)
         await finished(bench.backend, ended.url)
-        phases = await bench.backend.list_active(bench.submission().payload)
+        phases = await bench.backend.list_under_way(bench.submission().payload)
         if phases is not None:
             assert phases[active.job.job_id] is P.EXECUTING
             assert {pending.job.job_id, ended.job.job_id}.isdisjoint(phases)

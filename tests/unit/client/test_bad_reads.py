@@ -210,12 +210,12 @@ async def test_a_server_that_filters_nothing_is_asked_for_its_list_only_while_it
     bench.server.filters = False
     active, ended = await bench.run(duration=60), await bench.run(duration=0)
     await finished(bench.backend, ended.url)
-    phases = await bench.backend.list_active("sleep")
+    phases = await bench.backend.list_under_way("sleep")
     assert phases is not None
     assert set(phases) == {active.job.job_id}
     refs = "".join(f'<jobref id="{number}"><phase>COMPLETED</phase></jobref>' for number in range(1001))
     bench.server.misbehave("GET", "/async", text(f"<jobs>{refs}</jobs>"))
-    assert await bench.backend.list_active("sleep") is None
+    assert await bench.backend.list_under_way("sleep") is None
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ async def test_a_bad_answer_to_a_list(
     assert type(caught.value) is kind
     bench.server.misbehave("GET", "/async", behaviour)
     with pytest.raises(kind):
-        await bench.backend.list_active("sleep")
+        await bench.backend.list_under_way("sleep")
 
 
 async def test_a_list_of_many_jobs_is_read_without_blocking_the_loop(bench: ServerBench) -> None:

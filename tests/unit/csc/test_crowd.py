@@ -49,7 +49,7 @@ async def count_requests() -> None:
     # Of the project's figure, six and one for each WAIT, with the lists among them.
     assert sum(calls.values()) / NUM_RUNS < 6 + DURATION / WAIT
     assert calls["wait"] <= MAX_WAITERS * (DURATION / WAIT + 2)
-    assert 0 < calls["list_active"] < DURATION / Patience().between_reads
+    assert 0 < calls["list_under_way"] < DURATION / Patience().between_reads
     # One when it was started, one when it had ended, and one a long time after the last.
     assert calls["read"] - NUM_RUNS <= OTHERS * 5
     await world.aclose()
@@ -62,10 +62,10 @@ def test_those_that_may_not_block_are_watched_by_one_list() -> None:
 async def lose_the_list() -> None:
     world = World(creates_pending=True)
     errors = [BackendFailedError("fake", "no lists today")] * 1000
-    world.service.fail("list_active", *errors)
+    world.service.fail("list_under_way", *errors)
     took = await play(world)
     assert took < DURATION + 2 * Patience().between_polls
-    assert world.service.calls["list_active"] < 10
+    assert world.service.calls["list_under_way"] < 10
     assert world.service.calls["read"] > OTHERS * DURATION / Patience().between_polls / 2
     await world.aclose()
 

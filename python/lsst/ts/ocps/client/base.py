@@ -165,7 +165,7 @@ class Backend(ABC):
     async def list_jobs(self, payload: str, *, last: int | None = None) -> Sequence[JobRef]:
         """List the jobs of one payload, the newest ``last`` of them where the server can filter."""
 
-    async def list_active(self, payload: str) -> Mapping[str, ExecutionPhase] | None:  # noqa: ARG002
+    async def list_under_way(self, payload: str) -> Mapping[str, ExecutionPhase] | None:  # noqa: ARG002
         """Ask for all jobs of one payload that are QUEUED or EXECUTING, with one request.
 
         Whoever follows many jobs learns so which of them to read.

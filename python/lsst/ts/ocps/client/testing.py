@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.uws.jobs import ErrorSummary, Job, JobRef, Parameter, Result
-from lsst.ts.ocps.uws.phases import ACTIVE, FINAL, WAITABLE, ExecutionPhase
+from lsst.ts.ocps.uws.phases import ACTIVE, FINAL, UNDER_WAY, WAITABLE, ExecutionPhase
 from lsst.ts.ocps.uws.times import parse_time
 
 from .base import Backend, BackendInfo, CreatedJob, Submission
@@ -217,13 +217,12 @@ class FakeService:
         ]
         return tuple(refs[:last])
 
-    def list_active(self, payload: str) -> Mapping[str, ExecutionPhase]:
+    def list_under_way(self, payload: str) -> Mapping[str, ExecutionPhase]:
         """The phases of the jobs of a payload that are QUEUED or EXECUTING."""
         return {
             record.job.job_id: record.job.phase
             for record in self._records.values()
-            if record.payload == payload
-            and record.job.phase in {ExecutionPhase.QUEUED, ExecutionPhase.EXECUTING}
+            if record.payload == payload and record.job.phase in UNDER_WAY
         }
 
     def fetch(self, url: str, result_id: str) -> bytes:
@@ -329,8 +328,8 @@ class FakeBackend(Backend):
         return await self._ask("list_jobs", payload, lambda: self.service.list_jobs(payload, last))
 
     @override
-    async def list_active(self, payload: str) -> Mapping[str, ExecutionPhase] | None:
-        return await self._ask("list_active", payload, lambda: self.service.list_active(payload))
+    async def list_under_way(self, payload: str) -> Mapping[str, ExecutionPhase] | None:
+        return await self._ask("list_under_way", payload, lambda: self.service.list_under_way(payload))
 
     @override
     async def fetch(self, job_url: str, result_id: str, url: str | None, *, max_bytes: int) -> bytes:

@@ -14,7 +14,7 @@ from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.uws.codec import parse_job, parse_job_list
 from lsst.ts.ocps.uws.errors import UwsDocumentError
 from lsst.ts.ocps.uws.jobs import Job, JobRef
-from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
+from lsst.ts.ocps.uws.phases import FINAL, UNDER_WAY, ExecutionPhase
 from lsst.ts.ocps.uws.times import format_time, parse_time
 
 from .answers import Answer, error_for_status, error_text, show_url
@@ -38,7 +38,6 @@ __all__ = ["UwsBackend"]
 
 _HTTP = ("http://", "https://")
 _MAX_ERROR_DETAIL = 64 * 1024
-_ACTIVE = (ExecutionPhase.QUEUED, ExecutionPhase.EXECUTING)
 _MAX_UNASKED = 1000
 """A list with more jobs in other phases than asked for costs more than reading the jobs one by one."""
 
@@ -156,17 +155,17 @@ class UwsBackend(HttpBackend[UwsSettings]):
         return tuple(ref for _, ref in newest[:last])
 
     @override
-    async def list_active(self, payload: str) -> Mapping[str, ExecutionPhase] | None:
-        """Ask for the jobs that are QUEUED or EXECUTING; see `Backend.list_active`.
+    async def list_under_way(self, payload: str) -> Mapping[str, ExecutionPhase] | None:
+        """Ask for the jobs that are QUEUED or EXECUTING; see `Backend.list_under_way`.
 
         None also where the server does not filter its list (UWS 1.0), and has long ones.
         """
         list_url = self._list_url(payload)
-        query = [("PHASE", phase.value) for phase in _ACTIVE]
-        answer = await self._http.get(list_url, query=query, deadline=self._deadline("listing active jobs"))
+        query = [("PHASE", phase.value) for phase in UNDER_WAY]
+        answer = await self._http.get(list_url, query=query, deadline=self._deadline("listing jobs"))
         refs = await self._documents.parse(answer, parse_job_list, list_url, missing=RequestRefusedError)
-        active = {ref.job_id: ref.phase for ref in refs if ref.phase in _ACTIVE}
-        return active if len(refs) - len(active) <= _MAX_UNASKED else None
+        phases = {ref.job_id: ref.phase for ref in refs if ref.phase in UNDER_WAY}
+        return phases if len(refs) - len(phases) <= _MAX_UNASKED else None
 
     @override
     async def fetch(self, job_url: str, result_id: str, url: str | None, *, max_bytes: int) -> bytes:

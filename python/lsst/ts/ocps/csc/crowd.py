@@ -9,7 +9,7 @@ from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.client.base import Backend
 from lsst.ts.ocps.client.errors import BackendError
 from lsst.ts.ocps.uws.jobs import Job
-from lsst.ts.ocps.uws.phases import ExecutionPhase
+from lsst.ts.ocps.uws.phases import UNDER_WAY, ExecutionPhase
 
 from .logs import get_logger
 from .patience import Patience
@@ -18,9 +18,6 @@ __all__ = ["MAX_WAITERS", "Crowd", "Watched"]
 
 MAX_WAITERS = 100
 """So many requests block at a time (design section 6 point 3)."""
-
-_LISTED = frozenset({ExecutionPhase.QUEUED, ExecutionPhase.EXECUTING})
-"""Phases of the jobs that a list of active jobs shows."""
 
 _MAX_LISTED = 300.0
 """A job that has not changed in the lists for so long is read all the same (s)."""
@@ -44,7 +41,7 @@ class Watched:
 
 
 class _JobList:
-    """The list of the active jobs of one payload, read again and again while somebody waits for it."""
+    """The jobs of one payload that are under way, listed again and again while somebody waits for one."""
 
     def __init__(self, payload: str) -> None:
         self._payload = payload
@@ -102,7 +99,7 @@ class _JobList:
 
     async def _read(self, backend: Backend) -> Mapping[str, ExecutionPhase] | None:
         try:
-            return await backend.list_active(self._payload)
+            return await backend.list_under_way(self._payload)
         except BackendError as error:
             # The jobs are read one by one then, and if that goes wrong too, their followers say so.
             get_logger("crowd").info("jobs are not listed", payload=self._payload, error=str(error))
@@ -143,7 +140,7 @@ class Crowd:
                 seconds = patience.abort if job.is_ending else patience.wait
                 return await backend.wait(job.url, phase=job.phase, seconds=seconds)
         # A server that does not block has no filters either: both came with UWS 1.1.
-        if job.phase in _LISTED and backend.wait_blocks is not False:
+        if job.phase in UNDER_WAY and backend.wait_blocks is not False:
             await self._wait_in_list(backend, job, patience)
         return await backend.read(job.url)
 

@@ -3,7 +3,16 @@
 from enum import StrEnum
 from types import MappingProxyType
 
-__all__ = ["ACTIVE", "FINAL", "TRANSITIONS", "WAITABLE", "ExecutionPhase", "may_change", "parse_phase"]
+__all__ = [
+    "ACTIVE",
+    "FINAL",
+    "TRANSITIONS",
+    "UNDER_WAY",
+    "WAITABLE",
+    "ExecutionPhase",
+    "may_change",
+    "parse_phase",
+]
 
 
 class ExecutionPhase(StrEnum):
@@ -47,6 +56,9 @@ FINAL = frozenset({_P.COMPLETED, _P.ERROR, _P.ABORTED, _P.ARCHIVED})
 
 ACTIVE = frozenset(ExecutionPhase) - FINAL
 """Phases of jobs that may still change, UNKNOWN, HELD and SUSPENDED among them."""
+
+UNDER_WAY = (_P.QUEUED, _P.EXECUTING)
+"""Phases of jobs that the service is to run, or runs; they go on by themselves."""
 
 WAITABLE = frozenset({_P.PENDING, _P.QUEUED, _P.EXECUTING})
 """Phases in which a WAIT request blocks (UWS 1.1 section 2.2.1.1); in others it answers at once."""
