@@ -30,6 +30,7 @@ __all__ = [
     "UPDATE_IN_PHASE",
     "read_job",
     "replace_parameters",
+    "update_if_room",
 ]
 
 ADD = sa.insert(jobs)
@@ -72,6 +73,11 @@ def read_job(found: sa.CursorResult[Any]) -> StoredJob | None:
     return None if row is None else job_from_row(row)
 
 
+def update_if_room(room: Room) -> sa.Executable:
+    """The change of a job in a phase, if there is room for what it takes."""
+    return UPDATE_IN_PHASE.where(*room.conditions) if room.is_limited else UPDATE_IN_PHASE
+
+
 def replace_parameters(
     connection: sa.Connection,
     seen: StoredJob,
@@ -89,5 +95,4 @@ def replace_parameters(
         "parameters": [list(pair) for pair in pairs],
         **upload_columns(uploads),
     }
-    statement = UPDATE_IN_PHASE.where(*room.conditions) if room.is_limited else UPDATE_IN_PHASE
-    return read_job(connection.execute(statement, values))
+    return read_job(connection.execute(update_if_room(room), values))

@@ -135,11 +135,7 @@ class Store:
 
     async def queue(self, job_id: str, old: ExecutionPhase, room: Room = ANY) -> StoredJob | None:
         """Commit a job to execution; None if it is not in phase ``old``, or there is no room for it."""
-        statement = (
-            statements.UPDATE_IN_PHASE.where(*room.conditions)
-            if room.is_limited
-            else statements.UPDATE_IN_PHASE
-        )
+        statement = statements.update_if_room(room)
         return await self._change_phase(
             job_id, old, ExecutionPhase.QUEUED, statement=statement, alone=room.alone, handed_over=False
         )
