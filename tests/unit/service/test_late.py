@@ -40,6 +40,14 @@ def asleep(path: str) -> int:
     return names.count(f"client of {path}")
 
 
+async def hears(there: FakeService, here: FakeService) -> None:
+    """Wait until one process hears the news of another; when it begins to, all who wait there look again."""
+    path = await here.calls.create("work")
+    waiting = await start_waiting(there, path, P.PENDING, 1)
+    await here.calls.post(f"{path}/phase", PHASE="ABORT")
+    await answers(waiting)
+
+
 async def answers(waiting: Waiting) -> list[httpx.Response]:
     async with asyncio.timeout(20):
         return list(await asyncio.gather(*waiting))
@@ -126,6 +134,7 @@ async def test_a_job_that_changes_at_another_process_is_read_once_for_all_who_wa
         fake_service(tmp_path, database_url=postgresql_database) as here,
         fake_service(tmp_path, database_url=postgresql_database, cluster=here.cluster) as there,
     ):
+        await hears(there, here)
         path = await here.calls.create("work")
         waiting = await start_waiting(there, path, P.PENDING, 20)
         found = counted(monkeypatch, there.context.store, "find")
