@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lsst.ts.ocps.csc import reconcile
+from lsst.ts.ocps.csc import adoption, reconcile
 from lsst.ts.ocps.csc.adoption import find_lost_runs
 from lsst.ts.ocps.csc.backends import BackendPool
 from lsst.ts.ocps.csc.enums import FaultCode
@@ -18,6 +18,8 @@ from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import SalRetCode, State
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.csc import TIMEOUT, CscBench, eventually, final_ack
+from support.served_csc import ServedBench
+from support.uws_server import UwsServer
 
 pytestmark = pytest.mark.asyncio
 P = ExecutionPhase
@@ -99,22 +101,50 @@ async def test_a_run_accepted_while_lost_jobs_are_looked_for_is_not_taken_for_on
     csc_bench.on_end(duration=math.inf)
     looked = asyncio.Event()
 
-    async def look_late(pool: BackendPool, *arguments: Any) -> list[RunRecord]:
+    async def look_late(pool: BackendPool, *arguments: Any) -> AsyncIterator[RunRecord]:
         await eventually(
             lambda: [job for job in csc_bench.service.jobs().values() if job.phase is P.EXECUTING]
         )
-        found = await find_lost_runs(pool, *arguments)
-        looked.set()
-        return found
+        async for record in find_lost_runs(pool, *arguments):
+            looked.set()
+            yield record
 
-    monkeypatch.setattr(reconcile, "find_lost_runs", look_late)
+    monkeypatch.setattr(adoption, "find_lost_runs", look_late)
     async with csc_bench.csc() as csc, csc_bench.remote() as remote:
         ack = await start(remote)
         async with asyncio.timeout(TIMEOUT):
             await looked.wait()
         await eventually(lambda: not any("adopt" in task.get_name() for task in asyncio.all_tasks()))
-        assert "jobs were not looked for" not in caplog.text
+        assert "lost" not in caplog.text
         (url,) = csc_bench.service.jobs()
         csc_bench.service.force(url, P.COMPLETED)
         assert (await final_ack(remote, "run", ack)).ack == SalRetCode.CMD_COMPLETE
         assert csc.summary_state is State.ENABLED
+
+
+async def test_jobs_of_a_lost_ledger_are_found_when_their_service_is_back(
+    served_bench: ServedBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reconcile, "_INTERVAL", 0.3)
+    async with served_bench.serve("uws") as server:
+        assert isinstance(server, UwsServer)
+        async with served_bench.running() as served:
+            await served.sleep(duration=TIMEOUT)
+            await eventually(lambda: "EXECUTING" in served.spy.phases())
+            (job_id,) = server.jobs
+            # As after a kill, and the loss of the disk.
+            await served.csc.context.tracker.aclose()
+        for file in served_bench.state_dir.iterdir():
+            file.unlink()
+        server.go_down()
+        async with served_bench.running() as served:
+            await eventually(lambda: "jobs of a lost ledger cannot be looked for yet" in caplog.text)
+            asked = len(server.missed)
+            await eventually(lambda: [one for one in server.missed[asked:] if one.path.endswith("/async")])
+            assert served.csc.context.tracker.active == []
+            server.come_up()
+            await eventually(lambda: served.csc.context.tracker.active)
+            server.force(job_id, "COMPLETED")
+            (result,) = await served.spy.wait_for("job_result")
+            assert (result.job_id, result.exit_code) == (job_id, 0)
+            assert len(server.jobs) == 1

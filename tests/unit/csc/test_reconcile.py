@@ -10,9 +10,10 @@ import pytest
 import pytest_asyncio
 
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
-from lsst.ts.ocps.client.base import Submission
-from lsst.ts.ocps.client.errors import BackendUnavailableError
-from lsst.ts.ocps.client.testing import FakeBackend, Script
+from lsst.ts.ocps.client.base import Backend, Submission
+from lsst.ts.ocps.client.errors import BackendError, BackendFailedError, BackendUnavailableError
+from lsst.ts.ocps.client.settings import AnyBackendSettings
+from lsst.ts.ocps.client.testing import FakeBackend, FakeService, Script
 from lsst.ts.ocps.csc.backends import BackendPool
 from lsst.ts.ocps.csc.crowd import Crowd
 from lsst.ts.ocps.csc.deposit import Depositor
@@ -38,6 +39,8 @@ class Bench:
     parts: Parts
     followed: dict[str, RunRecord] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
+    others: dict[str, FakeService] = field(default_factory=dict)
+    """Services of other back ends, by their names."""
 
     def __post_init__(self) -> None:
         self.reconciler = Reconciler(
@@ -48,15 +51,21 @@ class Bench:
         )
         self.reconciler.surroundings = Surroundings(("echo",), (STORED,))
 
-    async def create(self, run_id: str) -> str:
+    async def create(self, run_id: str, name: str = "fake") -> str:
         """A job; returns its URL."""
-        backend = await self.parts.pool.get(STORED)
+        backend = await self.parts.pool.get(STORED | {"name": name})
         return (await backend.create(Submission("echo", run_id))).url
 
-    async def execute(self, run_id: str) -> None:
-        """A job that runs."""
-        url = await self.create(run_id)
-        await (await self.parts.pool.get(STORED)).start(url)
+    async def execute(self, name: str = "fake", *, run_id: str = "") -> str:
+        """A job that runs; returns its run_id, which is one of ours unless it is given."""
+        run_id = run_id or new_run_id("test", 1)
+        url = await self.create(run_id, name)
+        await (await self.parts.pool.get(STORED | {"name": name})).start(url)
+        return run_id
+
+    async def adopt(self) -> None:
+        """As after the configuration."""
+        await self.reconciler.adopt("ocps-test-1-")
 
 
 @pytest_asyncio.fixture
@@ -65,6 +74,13 @@ async def bench() -> AsyncIterator[Bench]:
     mortality, troubles = Mortality(None), list[str]()
     ledger, outlet = InlineLedger(world, mortality), MortalOutlet(world.log, mortality)
     tasks = TaskSupervisor("test")
+    others: dict[str, FakeService] = {}
+    world.service.script = Script(duration=math.inf)
+
+    async def open_backend(name: str, settings: AnyBackendSettings) -> Backend:
+        if name in others:
+            return FakeBackend(name, others[name])
+        return await world.open_backend(name, settings)
 
     async def wait_for_other(_: str) -> str:
         return ""
@@ -73,15 +89,17 @@ async def bench() -> AsyncIterator[Bench]:
         ledger=ledger,
         reporter=Reporter(outlet, ledger, on_ledger_error=lambda _: None, on_death=lambda *_: None),
         depositor=Depositor(outlet, Scratch(ledger.path)),
-        pool=BackendPool(world.open_backend),
+        pool=BackendPool(open_backend),
         tasks=tasks,
         wait_for_other=wait_for_other,
         on_ledger_error=lambda error: troubles.append(str(error)),
         crowd=Crowd(tasks),
         patience=Patience(),
     )
-    yield Bench(world, parts, troubles=troubles)
+    yield Bench(world, parts, troubles=troubles, others=others)
     await tasks.aclose()
+    for service in others.values():
+        await service.aclose()
     await parts.pool.aclose()
     await world.aclose()
 
@@ -154,13 +172,80 @@ async def test_back_ends_that_nobody_uses_are_closed(bench: Bench) -> None:
 
 
 async def test_jobs_of_a_lost_ledger_are_adopted_once_and_only_ours(bench: Bench) -> None:
-    bench.world.service.script = Script(duration=math.inf)
-    ours = new_run_id("test", 1)
-    await bench.execute(ours)
-    await bench.execute(new_run_id("foreign", 1))
+    ours = await bench.execute()
+    await bench.execute(run_id=new_run_id("foreign", 1))
     await bench.create(new_run_id("test", 1))  # it was never started: nobody's loss
-    await asyncio.gather(*(bench.reconciler.adopt("ocps-test-1-") for _ in range(2)))
+    await asyncio.gather(*(bench.adopt() for _ in range(2)))
     assert list(bench.followed) == [ours]
     bench.followed.clear()
-    await bench.reconciler.adopt("ocps-test-1-")
-    assert bench.followed == {}, "the ledger is not empty any more"
+    await bench.adopt()
+    assert bench.followed == {}
+
+
+async def test_a_ledger_that_has_runs_has_lost_none(bench: Bench) -> None:
+    await bench.parts.ledger.add(RunRecord(make_run(backend=STORED)))
+    await bench.execute()
+    await bench.adopt()
+    await bench.reconciler.reconcile()
+    assert bench.world.service.calls["list_jobs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("operation", "error"),
+    [
+        ("list_jobs", BackendUnavailableError("fake", "away")),
+        ("list_jobs", BackendFailedError("fake", "nonsense")),
+        ("read", BackendUnavailableError("fake", "away")),
+    ],
+)
+async def test_a_back_end_that_cannot_be_read_is_asked_again_until_it_could_be(
+    bench: Bench, operation: str, error: BackendError, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = await bench.execute()
+    bench.world.service.fail(operation, error, error)
+    await bench.adopt()
+    await bench.reconciler.reconcile()
+    assert bench.followed == {}
+    assert caplog.text.count(str(error)) == 1
+    # What is accepted meanwhile does not make the ledger a whole one.
+    accepted = RunRecord(make_run(backend=STORED))
+    await bench.parts.ledger.add(accepted)
+    await bench.reconciler.reconcile()
+    assert set(bench.followed) == {ours, accepted.run.run_id}
+    asked = bench.world.service.calls["list_jobs"]
+    await bench.reconciler.reconcile()
+    assert bench.world.service.calls["list_jobs"] == asked
+
+
+async def test_a_back_end_that_cannot_be_read_does_not_keep_the_jobs_of_others_from_being_adopted(
+    bench: Bench,
+) -> None:
+    bench.others["other"] = FakeService(Script(duration=math.inf))
+    bench.reconciler.surroundings = Surroundings(("echo",), (STORED, STORED | {"name": "other"}))
+    late, early = await bench.execute(), await bench.execute("other")
+    bench.world.service.is_available = False
+    await bench.adopt()
+    assert list(bench.followed) == [early]
+    bench.world.service.is_available = True
+    await bench.reconciler.reconcile()
+    assert list(bench.followed) == [early, late]
+    assert bench.others["other"].calls["list_jobs"] == 1
+
+
+async def test_a_job_that_cannot_be_read_does_not_keep_others_from_being_adopted(bench: Bench) -> None:
+    ours = {await bench.execute() for _ in range(2)}
+    bench.world.service.fail("read", BackendFailedError("fake", "500"))
+    await bench.adopt()
+    assert len(bench.followed) == 1
+    await bench.reconciler.reconcile()
+    assert set(bench.followed) == ours
+
+
+async def test_a_ledger_that_takes_nothing_is_no_reason_to_forget_jobs(bench: Bench) -> None:
+    ours = await bench.execute()
+    bench.world.disk_is_full = True
+    await bench.adopt()
+    assert bench.followed == {}
+    bench.world.disk_is_full = False
+    await bench.reconciler.reconcile()
+    assert list(bench.followed) == [ours]

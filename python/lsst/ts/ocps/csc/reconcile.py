@@ -8,7 +8,7 @@ from typing import Any
 from lsst.ts.ocps.aio.periodic import run_periodically
 from lsst.ts.ocps.client.errors import BackendError
 
-from .adoption import find_lost_runs
+from .adoption import Adoption
 from .creation import delete_orphans
 from .errors import LedgerError
 from .logs import get_logger
@@ -65,6 +65,8 @@ class Reconciler:
         self._follow = follow
         self._suspects: dict[str, tuple[RunRecord, float]] = {}
         self._ended_lately: set[str] = set()
+        self._adoption = Adoption(parts.ledger, parts.pool, follow)
+        self._prefix: str | None = None
         self._log = get_logger("reconcile")
         self.surroundings = Surroundings()
 
@@ -101,31 +103,26 @@ class Reconciler:
                 self._log.info("followed again", step=record.state.step, **record.to_logging_context())
                 self._follow(record)
         await self._delete_orphans()
+        await self._adopt()
         await self._parts.pool.keep_only([*self.surroundings.backends, *self._get_used()])
 
     async def adopt(self, prefix: str) -> None:
         """If the ledger is empty, look for jobs of a CSC that has lost it, and follow them.
+
+        Back ends that cannot be read now are asked again at each reconciling.
 
         Parameters
         ----------
         prefix
             What the run_ids of this CSC begin with.
         """
-        ledger, payloads = self._parts.ledger, self.surroundings.payloads
-        try:
-            if not await ledger.is_empty():
-                return
-            for stored in self.surroundings.backends:
-                for record in await find_lost_runs(self._parts.pool, stored, payloads, prefix):
-                    # Accepted while the lists were read: its row was there before its job.
-                    if await ledger.find(record.run.run_id) is not None:
-                        continue
-                    if await ledger.add(record) is None:
-                        text = "adopted a job that the ledger has lost"
-                        self._log.warning(text, **record.to_logging_context())
-                        self._follow(record)
-        except (BackendError, LedgerError) as error:
-            self._log.warning("jobs were not looked for", error=str(error))
+        self._prefix = prefix
+        await self._adopt()
+
+    async def _adopt(self) -> None:
+        if self._prefix is not None:
+            known = self.surroundings
+            await self._adoption.search(known.backends, known.payloads, self._prefix)
 
     async def _delete_orphans(self) -> None:
         for run_id, (record, since) in list(self._suspects.items()):
