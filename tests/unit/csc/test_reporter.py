@@ -324,6 +324,14 @@ async def test_a_rejected_command_left_behind_gets_one_failed_ack_and_no_result(
     assert (name, ack["ack"], ack["result"]) == ("ack", SalRetCode.CMD_FAILED, "Failed: the back end is down")
 
 
+async def test_nothing_is_remembered_of_a_rejected_command(bench: Bench) -> None:
+    record = await bench.add(with_news(make_record(), CreateIntended(), CreateRefused("no place")))
+    bench.reporter.note_first_ack(record.run.run_id)
+    record = await bench.reporter.settle_rejected(record)
+    assert isinstance(record.state, Reported)
+    assert bench.reporter._acked_at == {}
+
+
 async def test_an_ack_reaches_the_sender_of_a_stored_command(bench: Bench) -> None:
     domain = bench.controller.domain
     async with Remote(domain, "OCPS", 1, include=[]) as remote:

@@ -110,21 +110,15 @@ class BackendHealth:
         if config is not self._config:
             return []
         statuses = dict(zip(config.backends, found, strict=True))
-        if statuses != self._statuses:
-            self._statuses = statuses
-            await self._reporter.publish_backends(
-                {name: status.to_json() for name, status in statuses.items()},
-                connected=all(status.connected for status in found if status.required),
-            )
-        # What has been seen of a back end stays true while it cannot be reached.
-        versions = self._versions | {
-            name: f"{status.kind} {status.version}".rstrip()
+        self._note_lost(statuses)
+        await self._publish(config, statuses)
+        return [
+            f"{name} at {status.url}: {status.message}"
             for name, status in statuses.items()
-            if status.connected
-        }
-        if versions != self._versions:
-            self._versions = versions
-            await self._reporter.publish_versions(versions)
+            if status.required and not status.connected
+        ]
+
+    def _note_lost(self, statuses: Mapping[str, BackendStatus]) -> None:
         now = time.monotonic()
         for name, status in statuses.items():
             if status.connected:
@@ -134,11 +128,24 @@ class BackendHealth:
                 self._log.warning(
                     "back end not reachable", backend=name, url=status.url, error=status.message
                 )
-        return [
-            f"{name} at {status.url}: {status.message}"
+
+    async def _publish(self, config: CscConfig, statuses: Mapping[str, BackendStatus]) -> None:
+        """Tell what has changed, unless another configuration comes in between."""
+        if statuses != self._statuses:
+            self._statuses = statuses
+            await self._reporter.publish_backends(
+                {name: status.to_json() for name, status in statuses.items()},
+                connected=all(status.connected for status in statuses.values() if status.required),
+            )
+        # What has been seen of a back end stays true while it cannot be reached.
+        versions = self._versions | {
+            name: f"{status.kind} {status.version}".rstrip()
             for name, status in statuses.items()
-            if status.required and not status.connected
-        ]
+            if status.connected
+        }
+        if versions != self._versions and config is self._config:
+            self._versions = versions
+            await self._reporter.publish_versions(versions)
 
     async def aclose(self) -> None:
         """Probe no more."""

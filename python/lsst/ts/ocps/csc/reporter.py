@@ -234,6 +234,7 @@ class Reporter:
         await asyncio.sleep(MIN_ACK_GAP)
         record = observe(record, ReportWritten())
         await self._pairs.save(record)
+        self._acked_at.pop(record.run.run_id, None)
         return record
 
     async def _wait_for_gap(self, run_id: str) -> None:
