@@ -15,7 +15,7 @@ from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.sal.testing import assertRaisesAckError, assertRaisesAckTimeoutError
 from support.brokers import BrokerBench
-from support.sal_fixtures import WAIT, open_pair
+from support.sal_fixtures import WAIT, open_pair, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -36,6 +36,11 @@ FAILURES: list[tuple[BaseException, tuple[int, int, str]]] = [
         (-302, 1, f"Failed: {NESTED}"),
     ),
 ]
+
+
+def unread(remote: Remote, ackcmd: BaseMsgType) -> list[BaseMsgType]:
+    """The acknowledgements of the same command that have come since, and that nobody has collected."""
+    return list(remote.cmd_wait._commands[ackcmd.private_seqNum]._unread)
 
 
 async def test_each_failure_of_command_code_becomes_its_acknowledgement(sal_environment: SalSettings) -> None:
@@ -113,14 +118,19 @@ async def test_acknowledgements_echo_the_command_and_name_its_type(sal_environme
 
 async def test_in_progress_gives_more_time_each_time(sal_environment: SalSettings) -> None:
     async with open_pair() as (controller, remote):
+        is_waited_for = asyncio.Event()
 
         async def callback(data: BaseMsgType) -> None:
-            for _ in range(2):
+            for _ in range(3):
                 await controller.cmd_wait.ack_in_progress(data, timeout=WAIT)
-                await asyncio.sleep(0.3)
+            await is_waited_for.wait()
+            await asyncio.sleep(0.3)
 
         controller.cmd_wait.callback = callback
-        ackcmd = await remote.cmd_wait.start(timeout=0.5)
+        first = await remote.cmd_wait.start(timeout=WAIT, wait_done=False)
+        await until(lambda: len(unread(remote, first)) == 2)
+        is_waited_for.set()
+        ackcmd = await remote.cmd_wait.next_ackcmd(first, timeout=0.1)
         assert ackcmd.ack == SalRetCode.CMD_COMPLETE
 
 
@@ -141,12 +151,15 @@ async def test_time_over_tells_the_last_acknowledgement_and_ack_gives_no_time(
 
         async def callback(data: BaseMsgType) -> None:
             ackcmd = controller.salinfo.make_ackcmd(data.private_seqNum, SalRetCode.CMD_ACK, timeout=WAIT)
+            await controller.cmd_wait.ack_in_progress(data, timeout=WAIT)
             await controller.cmd_wait.ack(data, ackcmd)
             await asyncio.sleep(WAIT)
 
         controller.cmd_wait.callback = callback
+        first = await remote.cmd_wait.start(timeout=WAIT, wait_done=False)
+        await until(lambda: unread(remote, first))
         with assertRaisesAckTimeoutError(ack=SalRetCode.CMD_ACK):
-            await remote.cmd_wait.start(timeout=1)
+            await remote.cmd_wait.next_ackcmd(first, timeout=0.1)
 
 
 async def test_the_first_acknowledgement_and_the_next_ones_can_be_had_one_by_one(

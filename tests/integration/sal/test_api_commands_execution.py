@@ -26,12 +26,18 @@ async def test_commands_of_a_topic_run_one_by_one_unless_all_at_once_is_asked_fo
     async with open_pair() as (controller, remote):
         running = 0
         most = 0
+        all_run = asyncio.Event()
 
         async def callback(data: BaseMsgType) -> None:
             nonlocal running, most
             running += 1
             most = max(most, running)
-            await asyncio.sleep(0.05)
+            if running == 5:
+                all_run.set()
+            if controller.cmd_wait.allow_multiple_callbacks:
+                await all_run.wait()
+            else:
+                await asyncio.sleep(0.05)
             running -= 1
 
         controller.cmd_wait.callback = callback

@@ -67,9 +67,16 @@ async def test_set_start_does_nothing_until_awaited_and_parallel_ones_do_not_mix
 async def test_a_closed_remote_sends_nothing_and_its_waits_are_cancelled(
     sal_environment: SalSettings,
 ) -> None:
-    async with open_pair() as (_, remote):
+    async with open_pair() as (controller, remote):
+        has_come = asyncio.Event()
+
+        async def callback(data: BaseMsgType) -> None:
+            has_come.set()
+            await asyncio.sleep(WAIT)
+
+        controller.cmd_wait.callback = callback
         waiting = asyncio.create_task(remote.cmd_wait.set_start(duration=1, timeout=WAIT))
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(has_come.wait(), WAIT)
         await remote.close()
         await asyncio.wait([waiting], timeout=WAIT)
         assert waiting.cancelled()

@@ -92,8 +92,8 @@ async def test_weakness_02_a_broker_that_is_away_blocks_nothing_and_loses_nothin
                 assert not any(task.done() for task in (*commands, *own_events))
             acks = await asyncio.gather(*commands)
             await asyncio.gather(*own_events)
-        # A blocking flush would show as a gap as long as the outage.
-        assert max(gaps) < OUTAGE / 2
+        # A blocking flush would show as a gap as long as the outage; a busy machine makes shorter ones.
+        assert max(gaps) < 0.9 * OUTAGE
         assert {ackcmd.ack for ackcmd in acks} == {SalRetCode.CMD_COMPLETE}
         assert csc.summary_state is State.ENABLED
         await until(lambda: len(events) >= NUM_COMMANDS and remote.evt_arrays.nqueued >= NUM_COMMANDS)
