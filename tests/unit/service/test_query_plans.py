@@ -85,7 +85,7 @@ async def test_what_the_service_looks_for_by_itself_is_found_by_an_index(tmp_pat
         await store.list_handed_over()
         await store.list_removable()
         await store.list_due(now() + timedelta(days=1))
-        await store.next_destruction()
+        await store.next_destruction(now())
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
         await store.aclose()

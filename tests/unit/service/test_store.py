@@ -229,12 +229,13 @@ class TestStore:
             await store.remove("1a")
             assert await store.find_any("1a") is None
 
-    async def test_the_next_destruction_is_the_earliest_one(self, place: Path | sa.URL) -> None:
+    async def test_the_next_destruction_is_the_earliest_one_to_come(self, place: Path | sa.URL) -> None:
         async with opened(place) as store:
-            assert await store.next_destruction() is None
+            assert await store.next_destruction(CREATED) is None
             for number, job_id in enumerate(["1a", "1b", "1c"]):
                 await store.add(new_job(job_id, destruction=CREATED + timedelta(hours=3 - number)))
-            assert await store.next_destruction() == CREATED + timedelta(hours=1)
+            for after, hours in ((CREATED, 1), (CREATED + timedelta(hours=1), 2)):
+                assert await store.next_destruction(after) == CREATED + timedelta(hours=hours)
             due = await store.list_due(CREATED + timedelta(hours=2))
         assert [job.job_id for job in due] == ["1c", "1b"]
 

@@ -16,7 +16,7 @@ from lsst.ts.ocps import __version__
 from .about import about_router
 from .config import ServiceConfig
 from .context import ProcessContext, open_context
-from .errors import RequestError, StoreError, UnavailableError
+from .errors import RequestError, StoreError, UnavailableError, UnreadableJobError
 from .gate import GateMiddleware, tell_error
 from .handlers import router
 from .json_dialect import json_router
@@ -89,6 +89,7 @@ def create_app(config: ServiceConfig, context: ProcessContext | None = None) -> 
     app.add_exception_handler(RequestError, _tell_request_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
     app.add_exception_handler(StoreError, _tell_store_error)
+    app.add_exception_handler(UnreadableJobError, _tell_unreadable)
     app.add_exception_handler(ClientDisconnect, _tell_nobody)
     app.add_exception_handler(Exception, _tell_failure)
     return app
@@ -123,6 +124,13 @@ async def _tell_store_error(request: Request, error: Exception) -> Response:
     answer = error_response(request, text, status=UnavailableError.status)
     answer.headers["Retry-After"] = str(_RETRY_AFTER)
     return answer
+
+
+async def _tell_unreadable(request: Request, _: Exception) -> Response:
+    """Trying again does not help; the log has been told which job it is, and why."""
+    _log.warning("a request met an unreadable job", method=request.method, path=request.url.path)
+    text = "Error: what the service has of this job cannot be read; its operators have to look at it"
+    return error_response(request, text, status=500)
 
 
 async def _tell_nobody(request: Request, _: Exception) -> Response:

@@ -12,7 +12,7 @@ from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 
 from .claims import Taken
-from .errors import StoreUnavailableError
+from .errors import StoreError
 from .patience import patient
 from .queue import Capacity, JobQueue, QueuedJob
 from .runner import JobRunner
@@ -110,8 +110,8 @@ class Dispatcher:
         """Take notice of what another process has done to a job; a failure of the database is reconciled."""
         if phase is ExecutionPhase.QUEUED:
             try:
-                stored = await self._store.find_any(job_id)
-            except StoreUnavailableError as error:
+                stored = await self._store.find_readable(job_id)
+            except StoreError as error:
                 _log.warning("a job of another process is looked for later", job_id=job_id, reason=str(error))
                 return
             if stored is not None and stored.phase is phase and not stored.handed_over:
@@ -138,7 +138,7 @@ class Dispatcher:
             if stored.job_id in self._queue.running:
                 continue
             # It may have ended since the list was made.
-            current = await self._store.find_any(stored.job_id)
+            current = await self._store.find_readable(stored.job_id)
             if current is not None and current.handed_over:
                 _log.warning("following a job that nobody follows", job_id=stored.job_id)
                 self.take_over([current])
@@ -164,7 +164,7 @@ class Dispatcher:
     async def _cancel_ended(self, job_id: str) -> None:
         """End the command of a job that another process has ended."""
         if job_id in self._queue.running:
-            stored = await self._patient.find_any(job_id)
+            stored = await self._patient.find_readable(job_id)
             # Also one that was abandoned, because nothing was heard of us for too long.
             if stored is not None and stored.phase in FINAL:
                 await self._runner.cancel(stored)
@@ -274,7 +274,7 @@ class Dispatcher:
         try:
             await work
         except Exception as error:  # noqa: BLE001 (it becomes the error of the job and a log record)
-            _log.exception("the service failed to follow the job")
+            _log.exception("the service failed to follow the job", job_id=job_id)
             await self._give_up(job_id, f"the service failed ({type(error).__name__}); its log tells more")
         finally:
             if job_id in self._queue.running:
@@ -286,7 +286,7 @@ class Dispatcher:
             self._fill_slots()
 
     async def _give_up(self, job_id: str, message: str) -> None:
-        stored = await self._patient.find_any(job_id)
+        stored = await self._patient.find_readable(job_id)
         if stored is not None:
             await self._runner.cancel(stored)
             await self._runner.give_up(stored, message)

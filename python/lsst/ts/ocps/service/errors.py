@@ -5,7 +5,8 @@
     ServiceError
     ├── ServiceStartError              the service cannot start; the message says what to change
     ├── StoreError                     the database fails; 503
-    │   └── StoreUnavailableError      it does not answer; it may at another time
+    │   ├── StoreUnavailableError      it does not answer; it may at another time
+    │   └── UnreadableJobError         what it holds of one job cannot be read; 500
     ├── FetchError                     what a job refers to cannot be read; the job ends in ERROR
     └── RequestError                   the answer to a request; status and DALI code word
         ├── UsageError                 400  the request makes no sense
@@ -44,6 +45,7 @@ __all__ = [
     "StoreUnavailableError",
     "TooManyError",
     "UnavailableError",
+    "UnreadableJobError",
     "UnsupportedMediaError",
     "UsageError",
     "WrongPhaseError",
@@ -64,6 +66,24 @@ class StoreError(ServiceError):
 
 class StoreUnavailableError(StoreError):
     """The database does not answer; a change that was under way may have been made or not."""
+
+
+class UnreadableJobError(StoreError):
+    """What the database holds of a job cannot be read; a change that was under way may have been made or not.
+
+    Parameters
+    ----------
+    job_id, owner_id
+        Which job, and whose.
+    reason
+        Why.
+    """
+
+    def __init__(self, job_id: str, owner_id: str | None, reason: str) -> None:
+        super().__init__(f"job {job_id}: its row in the database cannot be read: {reason}")
+        self.job_id = job_id
+        self.owner_id = owner_id
+        self.reason = reason
 
 
 class FetchError(ServiceError):

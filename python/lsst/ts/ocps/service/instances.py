@@ -23,7 +23,8 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .database import Database
 from .errors import ServiceStartError
-from .schema import StoredJob, instances, job_from_row, jobs
+from .rows import jobs_from_rows
+from .schema import StoredJob, instances, jobs
 
 __all__ = ["InstanceTable", "alone_in", "host_name", "own_name", "try_lock"]
 
@@ -209,9 +210,7 @@ class InstanceTable:
 
     async def _select(self, *conditions: sa.ColumnElement[bool]) -> Sequence[StoredJob]:
         query = sa.select(jobs).where(*conditions).order_by(jobs.c.job_id)
-        return await self._database.read(
-            lambda connection: [job_from_row(row) for row in connection.execute(query)]
-        )
+        return await self._database.read(lambda connection: jobs_from_rows(connection.execute(query)))
 
     async def adopt(self, name: str) -> Sequence[StoredJob]:
         """Take over the jobs of a dead process; the caller holds its lock."""
@@ -221,9 +220,7 @@ class InstanceTable:
             .values(instance=self._name)
             .returning(jobs)
         )
-        return await self._database.write(
-            lambda connection: [job_from_row(row) for row in connection.execute(statement)]
-        )
+        return await self._database.write(lambda connection: jobs_from_rows(connection.execute(statement)))
 
     async def forget_dead(self) -> None:
         """Remove the rows of processes that have been dead for long, and have left nothing."""

@@ -27,7 +27,7 @@ from .controls import (
     shift,
 )
 from .dispatch import Dispatcher
-from .errors import NotFoundError, RequestError, WrongPhaseError
+from .errors import NotFoundError, RequestError, UnreadableJobError, WrongPhaseError
 from .forms import Form
 from .job_ids import JobIds
 from .listing import JobFilter, ListedJob
@@ -37,6 +37,7 @@ from .phase_wait import PhaseWait
 from .quotas import Quotas
 from .reaper import Reaper
 from .results import JobFolder
+from .rows import note_unreadable
 from .schema import StoredJob, StoredUpload, now, upload_parameter
 from .store import Store
 from .uploads import UPLOAD, UploadStore, check_complete, largest_files, read_uploads
@@ -189,7 +190,13 @@ class JobService:
 
     async def find(self, job_id: str) -> StoredJob | None:
         """The job of any payload; None if it is not there."""
-        stored = await self._store.find(job_id)
+        try:
+            stored = await self._store.find(job_id)
+        except UnreadableJobError as error:
+            note_unreadable(error)
+            if self._caller.may_see(error.owner_id):
+                raise
+            return None
         return stored if stored is not None and self._caller.may_see(stored.job.owner_id) else None
 
     def waiting(self, payload: str, job_id: str, waiting: Waiting) -> PhaseWait:

@@ -12,7 +12,8 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .database import Database
 from .owners import ANYBODY, Caller
-from .schema import StoredJob, job_from_row, jobs
+from .rows import jobs_from_rows, readable
+from .schema import StoredJob, jobs
 
 __all__ = [
     "IS_ARCHIVED",
@@ -118,7 +119,7 @@ async def list_jobs(
     """
     query = list_query(wanted, caller)
     return await _read_many(
-        database, query, lambda rows: write(map(_listed_from_row, rows)), last=wanted.last, part=100
+        database, query, lambda rows: write(readable(rows, _listed_from_row)), last=wanted.last, part=100
     )
 
 
@@ -134,7 +135,7 @@ async def list_whole(
     is_wanted = ~IS_ARCHIVED if phases is None else jobs.c.phase.in_([phase.value for phase in phases])
     newest = jobs.c.creation_time.desc(), jobs.c.job_id.desc()
     query = sa.select(jobs).where(jobs.c.destroyed.is_(False), is_wanted, *seen_by(caller)).order_by(*newest)
-    return await _read_many(database, query, lambda rows: write(map(job_from_row, rows)), last=last, part=50)
+    return await _read_many(database, query, lambda rows: write(jobs_from_rows(rows)), last=last, part=50)
 
 
 async def _read_many(

@@ -9,8 +9,9 @@ import structlog
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .dispatch import Dispatcher
-from .errors import StoreError
+from .errors import StoreError, UnreadableJobError
 from .results import JobFolder
+from .rows import note_unreadable
 from .schema import StoredJob, now
 from .store import Store
 
@@ -108,14 +109,16 @@ class Reaper:
 
     async def _sweep(self) -> float:
         """Do what is to be done now; the time until there is more (s)."""
-        due = await self._store.list_due(now())
+        time = now()
+        due = await self._store.list_due(time)
         expired = [await self._succeeds(self._expire, stored) for stored in due]
         removable = await self._store.list_removable()
         removed = [await self._succeeds(self._remove, stored) for stored in removable]
         if not all(expired):
             # What is due still is: without a pause it would be tried again at once, and again.
             return _PAUSE
-        following = await self._store.next_destruction()
+        # What was due and is not among the others cannot be read: looking again at once would not help.
+        following = await self._store.next_destruction(time)
         pause = self._longest_pause if all(removed) else _PAUSE
         if following is None:
             return pause
@@ -126,6 +129,9 @@ class Reaper:
         """Do something to one job; False if that failed, which must not keep the others."""
         try:
             await act(stored)
+        except UnreadableJobError as error:
+            note_unreadable(error)
+            return False
         except StoreError:
             raise
         except Exception:  # noqa: BLE001 (it is logged, and tried again)

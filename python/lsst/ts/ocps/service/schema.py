@@ -1,23 +1,22 @@
-"""The tables, and how the rows of jobs are read; a change here needs one in ``migrations``."""
+"""The tables, and what is kept of a job; a change here needs one in ``migrations``. See ``rows``."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect, Row
-from typing_extensions import override
 
-from lsst.ts.ocps.uws.jobs import ErrorSummary, Job, Parameter, Result
+from lsst.ts.ocps.uws.jobs import Job, Parameter
 from lsst.ts.ocps.uws.phases import ExecutionPhase
+
+from .columns import JsonList, Milliseconds
 
 __all__ = [
     "StoredJob",
     "StoredResult",
     "StoredUpload",
     "instances",
-    "job_from_row",
     "jobs",
     "metadata",
     "now",
@@ -25,8 +24,6 @@ __all__ = [
     "upload_columns",
     "upload_parameter",
 ]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> datetime:
@@ -36,21 +33,6 @@ def now() -> datetime:
     """
     time = datetime.now(UTC)
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
-
-
-class _Milliseconds(sa.types.TypeDecorator[datetime]):
-    """An aware time as milliseconds since 1970, the same in every database."""
-
-    impl = sa.BigInteger
-    cache_ok = True
-
-    @override
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else (value - _EPOCH) // timedelta(milliseconds=1)
-
-    @override
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else _EPOCH + timedelta(milliseconds=value)
 
 
 metadata = sa.MetaData()
@@ -63,14 +45,14 @@ jobs = sa.Table(
     sa.Column("run_id", sa.String(64)),
     sa.Column("owner_id", sa.String(128)),
     sa.Column("phase", sa.String(16), nullable=False),
-    sa.Column("creation_time", _Milliseconds, nullable=False),
-    sa.Column("start_time", _Milliseconds),
-    sa.Column("end_time", _Milliseconds),
-    sa.Column("destruction", _Milliseconds),
+    sa.Column("creation_time", Milliseconds, nullable=False),
+    sa.Column("start_time", Milliseconds),
+    sa.Column("end_time", Milliseconds),
+    sa.Column("destruction", Milliseconds),
     sa.Column("execution_duration", sa.Integer, nullable=False),
-    sa.Column("parameters", sa.JSON, nullable=False, comment="[[name, value], …]"),
+    sa.Column("parameters", JsonList, nullable=False, comment="[[name, value], …]"),
     sa.Column(
-        "results", sa.JSON, nullable=False, comment="[[id, path, size, mime type, SHA-256, is log], …]"
+        "results", JsonList, nullable=False, comment="[[id, path, size, mime type, SHA-256, is log], …]"
     ),
     sa.Column("error_message", sa.Text),
     sa.Column("error_is_transient", sa.Boolean, nullable=False, default=False),
@@ -94,7 +76,7 @@ jobs = sa.Table(
         comment="its command and its folder are still to go; until then the row stays, whoever may see it",
     ),
     sa.Column("instance", sa.String(128), comment="which process of the service handed it over"),
-    sa.Column("uploads", sa.JSON, nullable=False, comment="[[name, URL or null, size, file], …]"),
+    sa.Column("uploads", JsonList, nullable=False, comment="[[name, URL or null, size, file], …]"),
     sa.Column("upload_bytes", sa.BigInteger, nullable=False, default=0),
     sa.Column("stored_bytes", sa.BigInteger, nullable=False, default=0),
     sa.Index("jobs_by_owner", "owner_id", "creation_time", "job_id"),
@@ -212,48 +194,6 @@ class StoredJob:
         """The parameters as name-value pairs."""
         given = (parameter for parameter in self.job.parameters if not parameter.by_reference)
         return tuple((parameter.name, parameter.value) for parameter in given)
-
-
-def job_from_row(row: Row[Any]) -> StoredJob:
-    """Read a whole row of `jobs`; the files of an archived job are gone, whatever the row says of them."""
-    is_archived = row.phase == ExecutionPhase.ARCHIVED.value
-    files = () if is_archived else tuple(StoredResult(*entry) for entry in row.results)
-    uploads = tuple(StoredUpload(*entry) for entry in row.uploads)
-    error = None
-    if row.error_message is not None:
-        has_detail = row.error_has_detail and not is_archived
-        error = ErrorSummary(row.error_message, row.error_is_transient, has_detail)
-    job = Job(
-        job_id=row.job_id,
-        phase=ExecutionPhase(row.phase),
-        run_id=row.run_id,
-        owner_id=row.owner_id,
-        creation_time=row.creation_time,
-        start_time=row.start_time,
-        end_time=row.end_time,
-        execution_duration=row.execution_duration,
-        destruction=row.destruction,
-        parameters=(
-            *(Parameter(name, value) for name, value in row.parameters),
-            *(upload_parameter(upload) for upload in uploads),
-        ),
-        results=tuple(Result(file.result_id, None, file.size, file.mime_type, file.sha256) for file in files),
-        error=error,
-        version="1.1",
-    )
-    return StoredJob(
-        job=job,
-        payload=row.payload,
-        executor=row.executor,
-        outputs=row.outputs,
-        native_id=row.native_id,
-        handed_over=row.handed_over,
-        destroyed=row.destroyed,
-        instance=row.instance,
-        exit_code=row.exit_code,
-        files=files,
-        uploads=uploads,
-    )
 
 
 def upload_parameter(upload: StoredUpload) -> Parameter:

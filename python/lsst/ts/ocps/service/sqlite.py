@@ -217,6 +217,8 @@ def _make_engine(path: Path, *, connections: int) -> sa.Engine:
 
 
 def _prepare(connection: Any, _record: Any) -> None:
+    # A text that is damaged is the damage of its row: as an error, it would be one of the database.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     # What was answered must survive a power failure.

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
 
 from .listing import IS_ARCHIVED, IS_TOLD_OF
-from .schema import StoredJob, StoredUpload, job_from_row, jobs, upload_columns
+from .rows import job_from_row
+from .schema import StoredJob, StoredUpload, jobs, upload_columns
 from .usage import Room
 
 __all__ = [
@@ -68,7 +69,13 @@ REMOVE = sa.delete(jobs).where(jobs.c.job_id == sa.bindparam("which"))
 
 
 def read_job(found: sa.CursorResult[Any]) -> StoredJob | None:
-    """Read the one job that was found or changed; None if there is none."""
+    """Read the one job that was found or changed; None if there is none.
+
+    Raises
+    ------
+    UnreadableJobError
+        If its row is damaged.
+    """
     row = found.one_or_none()
     return None if row is None else job_from_row(row)
 

@@ -11,11 +11,14 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase, may_change
 
 from . import statements
 from .claims import ANY_TERMS, Terms, take
+from .columns import Damaged
 from .database import Database
+from .errors import UnreadableJobError
 from .migrations import upgrade
 from .outcome import Outcome, outcome_columns
 from .postgresql import PostgresqlDatabase
-from .schema import StoredJob, StoredUpload, job_from_row, jobs, row_from_job
+from .rows import jobs_from_rows, note_unreadable
+from .schema import StoredJob, StoredUpload, jobs, row_from_job
 from .sqlite import SqliteDatabase
 from .usage import ANY, Room, Usage, usage_of
 from .watch import PhaseWatch
@@ -273,7 +276,7 @@ class Store:
         # Its command, if it still ran when its time came, has told the size of its results since.
         return await self._update(statements.CLEAN, job_id, destroyed=False, **statements.NOTHING_KEPT)
 
-    # Reading
+    # Reading: of several jobs, those are left out whose rows cannot be read
 
     async def find(self, job_id: str) -> StoredJob | None:
         """The job, unless it is gone for everybody."""
@@ -288,6 +291,14 @@ class Store:
         return await self._database.read(
             lambda connection: statements.read_job(connection.execute(statements.FIND, {"which": job_id}))
         )
+
+    async def find_readable(self, job_id: str) -> StoredJob | None:
+        """The same for those who can do without; None also if its row cannot be read, which is told of."""
+        try:
+            return await self.find_any(job_id)
+        except UnreadableJobError as error:
+            note_unreadable(error)
+            return None
 
     async def find_known(self, job_ids: Sequence[str]) -> frozenset[str]:
         """Which of some jobs have a row, whoever may see them."""
@@ -325,11 +336,13 @@ class Store:
         """The destroyed jobs whose commands have ended."""
         return await self._select(jobs.c.destroyed.is_(True) & jobs.c.handed_over.is_(False))
 
-    async def next_destruction(self) -> datetime | None:
-        """The earliest time of destruction there is."""
-        query = sa.select(sa.func.min(jobs.c.destruction)).where(jobs.c.destroyed.is_(False))
-        time: datetime | None = await self._database.read(lambda to: to.execute(query).scalar_one())
-        return time
+    async def next_destruction(self, after: datetime) -> datetime | None:
+        """The earliest time of destruction there is after some time."""
+        is_next = jobs.c.destroyed.is_(False) & (jobs.c.destruction > after)
+        query = sa.select(sa.func.min(jobs.c.destruction)).where(is_next)
+        time: datetime | Damaged | None = await self._database.read(lambda to: to.execute(query).scalar_one())
+        # What cannot be read comes after all that can, or is no time to come.
+        return None if isinstance(time, Damaged) else time
 
     # Helpers
 
@@ -348,6 +361,4 @@ class Store:
         self, condition: sa.ColumnElement[bool], order: sa.ColumnElement[Any] = jobs.c.job_id
     ) -> list[StoredJob]:
         query = sa.select(jobs).where(condition).order_by(order)
-        return await self._database.read(
-            lambda connection: [job_from_row(row) for row in connection.execute(query)]
-        )
+        return await self._database.read(lambda connection: jobs_from_rows(connection.execute(query)))
