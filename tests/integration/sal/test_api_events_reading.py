@@ -76,6 +76,23 @@ async def test_a_full_queue_drops_the_oldest(sal_environment: SalSettings) -> No
         assert remote.evt_scalars.get_oldest().int0 == 31
 
 
+async def test_the_queue_of_a_slow_callback_says_how_long_it_is_when_it_is_full(
+    sal_environment: SalSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("lsst.ts.ocps.sal.topics.read_topic.CALLBACK_QUEUE_LEN", 120)
+    async with open_pair() as (controller, remote):
+        held = asyncio.Event()
+
+        async def callback(data: BaseMsgType) -> None:
+            await held.wait()
+
+        remote.evt_scalars.callback = callback
+        await asyncio.gather(*(controller.evt_scalars.set_write(int0=n) for n in range(1, 131)))
+        await until(lambda: remote.evt_scalars.num_dropped)
+        assert "queue of evt_scalars is full (120)" in caplog.text
+        held.set()
+
+
 async def test_a_callback_gets_every_sample_and_rules_out_the_queue(sal_environment: SalSettings) -> None:
     async with open_pair() as (controller, remote):
         event = remote.evt_scalars

@@ -106,6 +106,32 @@ async def test_weakness_06_records_wait_for_a_registry_that_is_away(
         assert not reader.skipped
 
 
+async def test_weakness_06_a_record_that_waited_and_then_raises_what_nobody_thought_of_is_skipped(
+    bench: BrokerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def learn_nothing(*_args: Any, **_kwargs: Any) -> None:
+        """Leave the registry to the records."""
+
+    monkeypatch.setattr("lsst.ts.ocps.sal.salinfo.learn_schemas", learn_nothing)
+    async with open_pair(index=1) as (controller, remote):
+        registry = remote.salinfo.registry
+        real_schema = registry.schema
+        troubles = [RegistryError("away"), ValueError("odd")]
+
+        async def schema(schema_id: int) -> Any:
+            if troubles:
+                raise troubles.pop(0)
+            return await real_schema(schema_id)
+
+        monkeypatch.setattr(registry, "schema", schema)
+        for value in range(1, 4):
+            await controller.evt_scalars.set_write(int0=value)
+        seen = [await remote.evt_scalars.next(flush=False, timeout=WAIT) for _ in range(2)]
+        assert [data.int0 for data in seen] == [2, 3]
+        assert remote.salinfo.reader is not None
+        assert remote.salinfo.reader.skipped == {SkipReason.UNEXPECTED: 1}
+
+
 async def test_weakness_16_an_older_stamp_is_dropped_and_counted_unless_that_is_switched_off(
     bench: BrokerBench,
 ) -> None:

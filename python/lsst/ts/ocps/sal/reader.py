@@ -9,15 +9,14 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 
-from .avro import ParsedSchema, TopicCodec, schema_id_of
 from .broker.base import Broker, BrokerReader, OffsetRange, Record, TopicPartition
 from .data_type import BaseMsgType
-from .errors import BrokerError, DecodeError, RegistryError, SchemaNotFoundError
+from .decoding import SampleDecoder
+from .errors import BrokerError, RegistryError
 from .look_back import find_newest
 from .ordering import SampleOrder
 from .partition_watch import PartitionWatch
@@ -25,7 +24,6 @@ from .registry import SchemaRegistry
 from .skips import SkipCounter, SkipReason
 from .streams import RecordSink, Stream
 from .stretch import read_stretches
-from .tai import current_tai
 
 __all__ = ["RecordSink", "TopicReader"]
 
@@ -84,7 +82,6 @@ class TopicReader:
         log: logging.Logger,
     ) -> None:
         self._broker = broker
-        self._registry = registry
         self._index = int(index)
         self._sinks = dict(sinks)
         self._tasks = tasks
@@ -95,6 +92,7 @@ class TopicReader:
         self._task: asyncio.Task[None] | None = None
         self._history_read = asyncio.Event()
         self._skips = SkipCounter(log)
+        self._decoder = SampleDecoder(registry, index=self._index, skips=self._skips)
 
     @property
     def skipped(self) -> Counter[str]:
@@ -181,7 +179,7 @@ class TopicReader:
         async with aclosing(reading) as records:
             async for record in records:
                 position = record.offset + 1
-                sample = await self._decode_or_skip(record, HISTORY_TIMEOUT)
+                sample = await self._decode(record, HISTORY_TIMEOUT)
                 if sample is not None:
                     samples.append(sample)
         if position < stretch.end:
@@ -241,33 +239,13 @@ class TopicReader:
         for partition, sample in newest.items():
             self._deliver_all(self._streams[partition], [sample])
 
-    async def _decode_or_skip(self, record: Record, patience: float) -> BaseMsgType | None:
-        """Decode; None, counted, for what cannot be read or is not for us.
-
-        Raises
-        ------
-        ~lsst.ts.ocps.sal.errors.RegistryError
-            If the registry could not be asked about the schema.
-        """
-        if record.value is None:
-            self._skips.add(record, SkipReason.TOMBSTONE)
-            return None
-        try:
-            sample = await self._decode(self._sinks[record.topic], record, patience)
-        except SchemaNotFoundError as error:
-            self._skips.add(record, SkipReason.UNKNOWN_SCHEMA, error)
-        except DecodeError as error:
-            self._skips.add(record, SkipReason.UNDECODABLE, error)
-        else:
-            if sample is None:
-                self._skips.add(record, SkipReason.OTHER_INDEX)
-            return sample
-        return None
+    async def _decode(self, record: Record, patience: float) -> BaseMsgType | None:
+        return await self._decoder.decode(self._sinks[record.topic], record, patience=patience)
 
     async def _decode_old(self, record: Record) -> BaseMsgType | None:
         """Decode a record that cannot wait for the registry."""
         try:
-            return await self._decode_or_skip(record, HISTORY_TIMEOUT)
+            return await self._decode(record, HISTORY_TIMEOUT)
         except RegistryError as error:
             self._skips.add(record, SkipReason.NO_REGISTRY, error)
             return None
@@ -305,33 +283,11 @@ class TopicReader:
             self._feed(stream, record, await self._decode_old(record))
             return
         try:
-            sample = await self._decode_or_skip(record, SCHEMA_WAIT)
+            sample = await self._decode(record, SCHEMA_WAIT)
         except RegistryError as error:
             self._park(stream, record, error)
             return
         self._feed(stream, record, sample)
-
-    async def _decode(self, sink: RecordSink, record: Record, patience: float) -> BaseMsgType | None:
-        """Decode; None for a record of another index."""
-        schema_id = schema_id_of(record.value)
-        schema = self._registry.known_schema(schema_id)
-        if schema is None or not sink.codec.is_of_topic(schema):
-            schema = await self._look_up(schema_id, patience, sink.codec)
-        fields: dict[str, Any] = sink.codec.decode(record.value, schema)
-        if self._index != 0 and fields.get("salIndex", self._index) != self._index:
-            return None
-        fields["private_rcvStamp"] = current_tai()
-        return sink.DataType(**fields)
-
-    async def _look_up(self, schema_id: int, patience: float, codec: TopicCodec) -> ParsedSchema:
-        try:
-            async with asyncio.timeout(patience):
-                schema = await self._registry.schema(schema_id)
-                # The registry may have become another one, where this id means something else.
-                is_stale = not codec.is_of_topic(schema)
-                return await self._registry.schema_anew(schema_id) if is_stale else schema
-        except TimeoutError:
-            raise RegistryError(f"no answer about schema {schema_id} within {patience:g} s") from None
 
     def _feed(self, stream: Stream, record: Record, sample: BaseMsgType | None) -> None:
         """Deliver what is due after a record has been dealt with."""
@@ -383,7 +339,7 @@ class TopicReader:
         while stream.parked:
             record = stream.parked[0]
             try:
-                sample = await self._decode_or_skip(record, SCHEMA_PATIENCE)
+                sample = await self._decode(record, SCHEMA_PATIENCE)
             except RegistryError as error:
                 if not deadline.expired:
                     await asyncio.sleep(READ_TIMEOUT)

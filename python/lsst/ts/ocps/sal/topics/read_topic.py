@@ -129,9 +129,7 @@ class ReadTopic(BaseTopic):
             self.num_dropped += 1
             if not self._is_full:
                 self._is_full = True
-                self.log.warning(
-                    "queue of %s is full (%d); dropping old samples", self.attr_name, self.queue_len
-                )
+                self.log.warning("queue of %s is full (%d); dropping old samples", self.attr_name, limit)
         else:
             self._is_full = False
         self._queue.append(data)
