@@ -32,7 +32,7 @@ async def killed(bench: CscBench, remote: Remote, *news: News) -> "asyncio.Task[
     sending = asyncio.create_task(send(remote))
     await eventually(lambda: remote.cmd_run.data.private_seqNum)
     data = remote.cmd_run.data
-    key = CommandKey(data.private_identity, data.private_origin, data.private_seqNum, data.private_sndStamp)
+    key = CommandKey.of(data)
     run = make_run(
         key=key,
         backend=bench.stored_backend,

@@ -110,9 +110,7 @@ async def send_to_nobody(remote: Remote) -> tuple[asyncio.Task[Any], CommandKey]
     """A command that no CSC has read, and the key under which a dead one had written it down."""
     sending = asyncio.create_task(start(remote))
     await eventually(lambda: remote.cmd_run.data.private_seqNum)
-    data = remote.cmd_run.data
-    stamp = data.private_sndStamp
-    return sending, CommandKey(data.private_identity, data.private_origin, data.private_seqNum, stamp)
+    return sending, CommandKey.of(remote.cmd_run.data)
 
 
 @pytest.mark.parametrize("has_job", [False, True])

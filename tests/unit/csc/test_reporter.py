@@ -339,9 +339,7 @@ async def test_an_ack_reaches_the_sender_of_a_stored_command(bench: Bench) -> No
             remote.cmd_run.set_start(payload="echo", wait_done=False, timeout=TIMEOUT)
         )
         data = await bench.controller.cmd_run.next(timeout=TIMEOUT)
-        key = CommandKey(
-            data.private_identity, data.private_origin, data.private_seqNum, data.private_sndStamp
-        )
+        key = CommandKey.of(data)
         record = await bench.add(ended_record(key=key))
         await bench.reporter.acknowledge(record)
         ack = await sending

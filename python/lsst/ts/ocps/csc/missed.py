@@ -95,9 +95,7 @@ class MissedCommands:
         self.caught_up.add(command)
 
     async def _answer(self, command: str, data: Any) -> None:
-        key = CommandKey(
-            data.private_identity, data.private_origin, data.private_seqNum, data.private_sndStamp
-        )
+        key = CommandKey.of(data)
         if key in self._answered or await self._ledger.find_command(key) is not None:
             return
         self._log.warning(REASON, command=command, requester=key.identity, seq_num=key.seq_num)

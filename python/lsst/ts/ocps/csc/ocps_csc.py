@@ -34,8 +34,9 @@ from .limits import check_limits
 from .loading import Configured, load
 from .logs import get_logger
 from .outlet import Outlet
+from .pair import ACK_CODES
 from .patience import Patience
-from .records import CommandKey, FinalAck, RunRecord
+from .records import CommandKey, RunRecord
 from .requests import RunRequest, parse_execute, parse_run
 from .secrets import Secrets
 from .texts import MAX_STRING_BYTES, clip
@@ -44,11 +45,6 @@ __all__ = ["OcpsCsc"]
 
 _ABORT_STATES = (State.ENABLED, State.DISABLED, State.FAULT)
 _EXECUTE_FIELDS = ("pipeline", "version", "config", "data_query", "prereq_jobs", "output_dataset_types")
-_RET_CODES = {
-    FinalAck.COMPLETE: SalRetCode.CMD_COMPLETE,
-    FinalAck.FAILED: SalRetCode.CMD_FAILED,
-    FinalAck.ABORTED: SalRetCode.CMD_ABORTED,
-}
 
 
 class OcpsCsc(ConfigurableCsc):
@@ -291,9 +287,7 @@ class OcpsCsc(ConfigurableCsc):
 
     async def _run(self, command: str, data: Any, parse: Callable[[], RunRequest]) -> Any:
         """Take a command up to its first acknowledgement, which the SAL layer sends."""
-        key = CommandKey(
-            data.private_identity, data.private_origin, data.private_seqNum, data.private_sndStamp
-        )
+        key = CommandKey.of(data)
         await take_turn()
         try:
             if self.summary_state is not State.ENABLED:
@@ -356,7 +350,7 @@ class OcpsCsc(ConfigurableCsc):
 
     def _make_first_ack(self, data: Any, record: RunRecord) -> Any:
         first = choose_first_ack(record)
-        code = SalRetCode.CMD_INPROGRESS if first.final is None else _RET_CODES[first.final]
+        code = SalRetCode.CMD_INPROGRESS if first.final is None else ACK_CODES[first.final]
         return self.salinfo.make_ackcmd(
             private_seqNum=data.private_seqNum,
             ack=code,

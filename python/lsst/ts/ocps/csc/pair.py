@@ -20,7 +20,14 @@ from .outlet import PROGRAMMING_ERRORS, Outlet
 from .records import FinalAck, Report, Reporting, RunRecord
 from .runs import ReportBuilt, ReportWritten, observe
 
-__all__ = ["MIN_ACK_GAP", "PairWriter"]
+__all__ = ["ACK_CODES", "MIN_ACK_GAP", "PairWriter"]
+
+ACK_CODES = {
+    FinalAck.COMPLETE: SalRetCode.CMD_COMPLETE,
+    FinalAck.FAILED: SalRetCode.CMD_FAILED,
+    FinalAck.ABORTED: SalRetCode.CMD_ABORTED,
+}
+"""The codes of final acknowledgements."""
 
 MIN_ACK_GAP = 0.5
 """Least time between the first acknowledgement and the pair (s): a ts_salobj Remote that has not called
@@ -30,11 +37,6 @@ _CLOSE_PATIENCE = 3.0
 """How long a pair that is being written may take when the CSC closes (s)."""
 
 _FIRST_RETRY, _LAST_RETRY = 0.5, 10.0
-_ACK_CODES = {
-    FinalAck.COMPLETE: SalRetCode.CMD_COMPLETE,
-    FinalAck.FAILED: SalRetCode.CMD_FAILED,
-    FinalAck.ABORTED: SalRetCode.CMD_ABORTED,
-}
 
 
 class PairWriter:
@@ -144,7 +146,7 @@ class PairWriter:
 
         async def write() -> None:
             await self._outlet.acknowledge(
-                f"cmd_{record.run.command}", record.run.key, ack=_ACK_CODES[ack], result=result
+                f"cmd_{record.run.command}", record.run.key, ack=ACK_CODES[ack], result=result
             )
 
         async def is_out() -> bool:

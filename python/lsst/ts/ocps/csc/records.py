@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
@@ -46,6 +46,11 @@ class CommandKey:
     seq_num: int
     snd_stamp: float
     """When it was sent (TAI, Unix s)."""
+
+    @classmethod
+    def of(cls, data: Any) -> Self:
+        """The key of a command record as SAL gives it."""
+        return cls(data.private_identity, data.private_origin, data.private_seqNum, data.private_sndStamp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,14 +66,13 @@ def parse_prerequisites(text: str) -> tuple[str, ...]:
     return items
 
 
-def _parse_label(label: str) -> str:
+def _check_label(label: str) -> None:
     if len(label) > MAX_LABEL_LENGTH:
         raise RequestRejectedError(
             [f"label: has {len(label)} characters, at most {MAX_LABEL_LENGTH} are allowed"]
         )
     if not label.isprintable():
         raise RequestRejectedError(["label: has characters that cannot be printed"])
-    return label
 
 
 class _Problems:
@@ -123,7 +122,7 @@ def parse_run(
     with problems:
         given = parse_json(parameters)
     with problems:
-        _parse_label(label)
+        _check_label(label)
     with problems:
         prerequisites = parse_prerequisites(prereq_jobs)
     valid: dict[str, Any] = {}
