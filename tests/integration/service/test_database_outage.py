@@ -61,7 +61,7 @@ async def test_a_restart_of_the_database_costs_no_job_and_is_told_as_such(
         paths = [await calls.create("shell", script=script.format(gate), PHASE="RUN") for gate in gates]
         for path in paths:
             await calls.executing(path)
-        waiting = asyncio.create_task(calls.http.get(paths[1], params={"WAIT": "1", "PHASE": "EXECUTING"}))
+        waiting = asyncio.create_task(calls.http.get(paths[1], params={"WAIT": "3", "PHASE": "EXECUTING"}))
         await asyncio.to_thread(mortal_cluster.stop)
         for path in (paths[0], "/shell/async", "/jobs"):
             assert is_to_be_repeated(await calls.http.get(path))
@@ -94,10 +94,10 @@ async def test_news_is_heard_again_after_its_connection_was_lost(
     async with Calls.to(one.url) as of_one, Calls.to(two.url) as of_two:
         path = await of_one.create("sleep")
         await of_two.job(path)
-        name = postgresql_database.rpartition("/")[2]
-        postgresql_cluster.execute(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608 (ours)
-        )
+        connections = f"FROM pg_stat_activity WHERE datname = '{postgresql_database.rpartition('/')[2]}'"
+        listening = f"SELECT pid {connections} AND query LIKE 'LISTEN%'"
+        await until(lambda: len(postgresql_cluster.execute(listening)) == 2, "both hear the news")
+        postgresql_cluster.execute(f"SELECT pg_terminate_backend(pid) {connections}")
         await until_answered(of_two, path)
         waiting = asyncio.create_task(of_two.job(path, WAIT="50", PHASE="PENDING"))
         await until(

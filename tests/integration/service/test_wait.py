@@ -23,7 +23,7 @@ async def test_a_waiter_is_answered_when_the_phase_changes(calls: Calls) -> None
     await asyncio.sleep(0.2)
     assert not waiting.done()
     await calls.post(f"{path}/phase", PHASE="RUN")
-    assert (await asyncio.wait_for(waiting, 10)).phase in {P.QUEUED, P.EXECUTING}
+    assert (await asyncio.wait_for(waiting, 20)).phase in {P.QUEUED, P.EXECUTING}
 
 
 async def test_fifty_waiters_on_one_job_all_learn_of_its_end(calls: Calls) -> None:
@@ -33,7 +33,7 @@ async def test_fifty_waiters_on_one_job_all_learn_of_its_end(calls: Calls) -> No
     await asyncio.sleep(0.5)
     assert not any(task.done() for task in waiting)
     await calls.post(f"{path}/phase", PHASE="ABORT")
-    jobs = await asyncio.wait_for(asyncio.gather(*waiting), 10)
+    jobs = await asyncio.wait_for(asyncio.gather(*waiting), 20)
     assert {job.phase for job in jobs} == {P.ABORTED}
 
 
@@ -42,7 +42,7 @@ async def test_those_who_wait_for_a_destroyed_job_are_told_that_it_is_gone(calls
     waiting = [asyncio.create_task(calls.http.get(path, params={"WAIT": "30"})) for _ in range(10)]
     await asyncio.sleep(0.3)
     await calls.http.delete(path)
-    answers = await asyncio.wait_for(asyncio.gather(*waiting), 10)
+    answers = await asyncio.wait_for(asyncio.gather(*waiting), 20)
     # The abort that comes first may be what they see; nobody is left waiting, nobody sees a failure.
     assert {answer.status_code for answer in answers} <= {200, 404}
     for answer in answers:
@@ -81,7 +81,7 @@ async def test_a_client_that_leaves_is_not_waited_for(
             task.cancel()
         await until(lambda: watch.count(path.rpartition("/")[2]) == 2, "those who left are released")
         await calls.post(f"{path}/phase", PHASE="ABORT")
-        jobs = await asyncio.wait_for(asyncio.gather(*waiting[3:]), 10)
+        jobs = await asyncio.wait_for(asyncio.gather(*waiting[3:]), 20)
         assert {job.phase for job in jobs} == {P.ABORTED}
 
 
@@ -95,19 +95,21 @@ async def test_a_stop_answers_those_who_wait(tmp_path: Path, service_database: d
             watch = service.context.watch
             await until(lambda: watch.count(path.rpartition("/")[2]) == 5, "all wait")
             service.stop()
-            jobs = await asyncio.wait_for(asyncio.gather(*waiting), 10)
+            jobs = await asyncio.wait_for(asyncio.gather(*waiting), 20)
         assert {job.phase for job in jobs} == {P.EXECUTING}
     finally:
         end_commands(config.jobs_directory)
 
 
 async def test_answers_do_not_wait_for_acknowledgements_of_the_network(calls: Calls) -> None:
-    """Without TCP_NODELAY each answer takes 40 ms."""
+    """Without TCP_NODELAY every answer but the first takes 40 ms; a busy machine slows down some of them."""
     await calls.jobs("sleep")
-    start = time.monotonic()
+    times = []
     for _ in range(100):
+        start = time.monotonic()
         await calls.jobs("sleep")
-    assert time.monotonic() - start < 4
+        times.append(time.monotonic() - start)
+    assert min(times) < 0.04
 
 
 async def test_the_location_is_found_by_clients_that_know_another_name_of_the_host(
