@@ -1,4 +1,4 @@
-"""SAL as the CSC, the monitor and the command line see it: ts_salobj where it is installed, else our runtime.
+"""SAL as the CSC and its observers see it: ts_salobj where it is installed, else our runtime.
 
 ``OCPS_SAL_RUNTIME=ts_salobj|builtin`` forces one of the two. The names and their types are those of our
 runtime; what ts_salobj lacks (its own kinds of errors, for one) is taken from ours, so that it can always be

@@ -16,22 +16,6 @@ from .service_token import token
 
 __all__ = ["service"]
 
-_OPTIONS = {
-    "payload_directories": "--payloads",
-    "data_directory": "--data",
-    "database_url": "--database-url",
-    "public_url": "--public-url",
-    "max_running": "--max-running",
-    "cpus": "--cpus",
-    "memory": "--memory",
-    "max_output": "--max-output",
-    "kill_grace": "--kill-grace",
-    "max_sync": "--max-sync",
-    "archive_retention": "--archive-retention",
-    "on_stop": "--on-stop",
-    "log_level": "--log-level",
-}
-
 _SECRET = frozenset({"database_url"})
 """What is never shown, not even where it is wrong."""
 
@@ -117,7 +101,7 @@ def _configure(file: Path | None, given: dict[str, Any]) -> ServiceConfig:
             raise UsageError(f"{file}: {path}: {message}" if path else f"{file}: {message}") from error
         if not path:
             raise UsageError(message) from error
-        option = _OPTIONS.get(name, f"--{name}")
+        option = _find_option(name)
         if first["type"] == "missing":
             raise click.UsageError(f"{option} is missing", click.get_current_context()) from error
         if name in _SECRET:
@@ -125,6 +109,12 @@ def _configure(file: Path | None, given: dict[str, Any]) -> ServiceConfig:
         # As it was written, where the model would show what it has made of it.
         shown = given[name] if isinstance(given.get(name), str) else first["input"]
         raise UsageError(f"{option} {shown!r}: {message}") from error
+
+
+def _find_option(name: str) -> str:
+    """How a setting is given on the command line."""
+    parameters = click.get_current_context().command.params
+    return next((parameter.opts[0] for parameter in parameters if parameter.name == name), name)
 
 
 def _read(file: Path) -> dict[str, Any]:

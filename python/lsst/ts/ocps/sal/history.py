@@ -47,11 +47,6 @@ class HistoryReplay(Generic[T]):
         return self._start
 
     @property
-    def last_offset(self) -> int:
-        """Offset of the record that completes the history."""
-        return self._last
-
-    @property
     def is_complete(self) -> bool:
         """Whether the end of the history has been reached; at once if there is none."""
         return self._is_complete

@@ -11,6 +11,7 @@ __all__ = [
     "CONNECTION_PROPERTIES",
     "KEPT_PROPERTIES",
     "PROPERTIES",
+    "SWITCHES",
     "ClientArguments",
     "Property",
     "Role",
@@ -25,7 +26,11 @@ BOTH = frozenset({"consumer", "producer"})
 CONSUMER = frozenset({"consumer"})
 PRODUCER = frozenset({"producer"})
 
-_SWITCHES = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_ON = frozenset({"true", "t", "1"})
+_OFF = frozenset({"false", "f", "0"})
+
+SWITCHES: Mapping[str, bool] = dict.fromkeys(_ON, True) | dict.fromkeys(_OFF, False)
+"""What librdkafka takes for a boolean, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def _idle(text: str) -> int | None:
 
 
 def _switch(text: str) -> bool:
-    value = _SWITCHES.get(text.lower())
+    value = SWITCHES.get(text.lower())
     if value is None:
         raise ValueError("true or false is needed")
     return value
@@ -127,7 +132,6 @@ def _compression(text: str) -> str | None:
     return text
 
 
-_TIME = _whole(1, 2**31 - 1)
 _SIZE = _whole(1, 2**31 - 1)
 
 PROPERTIES: Mapping[str, Property] = {
@@ -197,16 +201,13 @@ CONNECTION_PROPERTIES: Mapping[str, str] = {
 
 _NO_GROUP = "no consumer group is used"
 _IDEMPOTENT = "records are written idempotently"
-_ALL_ACKS = f"{_IDEMPOTENT}, and that needs all in-sync replicas"
+_IN_SYNC = (frozenset({"all", "-1"}), f"{_IDEMPOTENT}, and that needs all in-sync replicas")
 _ONE_REQUEST = "one request a partition keeps the order"
 
 KEPT_PROPERTIES: Mapping[str, tuple[frozenset[str], str]] = {
-    "acks": (frozenset({"all", "-1"}), _ALL_ACKS),
-    "request.required.acks": (
-        frozenset({"all", "-1"}),
-        f"{_IDEMPOTENT}, and that needs all in-sync replicas",
-    ),
-    "enable.idempotence": (frozenset({"true", "t", "1"}), f"{_IDEMPOTENT} always"),
+    "acks": _IN_SYNC,
+    "request.required.acks": _IN_SYNC,
+    "enable.idempotence": (_ON, f"{_IDEMPOTENT} always"),
     "enable.gapless.guarantee": (frozenset(), "records are in order as they are"),
     "transactional.id": (frozenset(), "no transactions are used"),
     "transaction.timeout.ms": (frozenset(), "no transactions are used"),
@@ -222,12 +223,12 @@ KEPT_PROPERTIES: Mapping[str, tuple[frozenset[str], str]] = {
     "session.timeout.ms": (frozenset(), _NO_GROUP),
     "heartbeat.interval.ms": (frozenset(), _NO_GROUP),
     "max.poll.interval.ms": (frozenset(), _NO_GROUP),
-    "enable.auto.commit": (frozenset({"false", "f", "0"}), _NO_GROUP),
+    "enable.auto.commit": (_OFF, _NO_GROUP),
     "auto.commit.interval.ms": (frozenset(), _NO_GROUP),
-    "enable.auto.offset.store": (frozenset({"false", "f", "0"}), _NO_GROUP),
+    "enable.auto.offset.store": (_OFF, _NO_GROUP),
     "auto.offset.reset": (frozenset(), "a position that is gone is never reset silently"),
-    "enable.partition.eof": (frozenset({"false", "f", "0"}), "the end of the log is known otherwise"),
-    "allow.auto.create.topics": (frozenset({"false", "f", "0"}), "topics are created explicitly"),
+    "enable.partition.eof": (_OFF, "the end of the log is known otherwise"),
+    "allow.auto.create.topics": (_OFF, "topics are created explicitly"),
 }
 """Properties that would take away a guarantee: values that change nothing, and the reason why others are not
 followed."""

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from .errors import SettingsError
+from .kafka_properties import SWITCHES
 
 __all__ = [
     "Mechanism",
@@ -25,9 +26,6 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
 _DEFAULT_MECHANISM: Mechanism = "SCRAM-SHA-512"
-
-_SWITCHES = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
-"""What librdkafka takes for a boolean."""
 
 _TLS_PROPERTIES = frozenset(
     {
@@ -244,7 +242,7 @@ def _read_tls(properties: Mapping[str, str]) -> TlsSettings:
     algorithm = properties.get(_HOST_NAME, "https").lower()
     if algorithm not in {"https", "none"}:
         raise ValueError(f"{_HOST_NAME}: https or none is needed")
-    verification = _SWITCHES.get(properties.get(_VERIFICATION, "true").lower())
+    verification = SWITCHES.get(properties.get(_VERIFICATION, "true").lower())
     if verification is None:
         raise ValueError(f"{_VERIFICATION}: true or false is needed")
     certificate, key = properties.get("ssl.certificate.location"), properties.get("ssl.key.location")
