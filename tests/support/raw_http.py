@@ -55,10 +55,12 @@ class RawConnection:
 
 
 @asynccontextmanager
-async def raw_connection(url: str) -> AsyncIterator[RawConnection]:
-    """Connect to the service at a URL."""
+async def raw_connection(url: str, *, address: str | None = None) -> AsyncIterator[RawConnection]:
+    """Connect to the service at a URL, from an address of the loopback if one is given."""
     place = urlsplit(url)
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    reader, writer = await asyncio.open_connection(
+        place.hostname, place.port, local_addr=(address, 0) if address else None
+    )
     try:
         yield RawConnection(reader, writer)
     finally:

@@ -2,29 +2,25 @@
 
 import asyncio
 import logging
-import resource
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from lsst.ts.ocps.service.connections import MAX_HEAD
-from lsst.ts.ocps.service.main import RunningService, _connection_limits, running_service
+from lsst.ts.ocps.service.main import RunningService, running_service
 from lsst.ts.ocps.uws.phases import ExecutionPhase
+from support.bounded_service import GET, SLEEP, bounded, refusals
 from support.processes import until
-from support.raw_http import RawConnection, raw_connection
+from support.raw_http import raw_connection
 from support.service_calls import Calls
-from support.service_process import PAYLOADS, make_config
+from support.service_process import make_config
 
 pytestmark = pytest.mark.asyncio
-
-SLEEP = {"sleep": PAYLOADS["sleep"]}
 
 
 def has_left(records: Sequence[Mapping[str, Any]]) -> bool:
@@ -55,27 +51,6 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_failure(
     assert 'status="500"' not in figures
     # The server has a traceback for what nobody caught.
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-GET = b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n"
-
-
-@asynccontextmanager
-async def bounded(directory: Path, **values: Any) -> AsyncIterator[RunningService]:
-    async with running_service(make_config(directory, SLEEP, **values)) as service:
-        yield service
-
-
-async def refusals(service: RunningService) -> dict[str, float]:
-    """How many connections were ended, by reason."""
-    async with Calls.to(service.url) as calls:
-        text = (await calls.http.get("/metrics")).text
-    return {
-        sample.labels["reason"]: sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "ocps_connections_refused_total"
-    }
 
 
 async def begin(service: RunningService, beginning: bytes) -> bytes:
@@ -223,66 +198,6 @@ class TestTime:
                 await asyncio.sleep(1.5)
                 assert (await calls.job(path)).phase is ExecutionPhase.PENDING
             assert await refusals(service) == {}
-
-
-async def test_no_more_than_so_many_connections_are_in_use(tmp_path: Path) -> None:
-    async with bounded(tmp_path, max_connections=2) as service:
-        async with Calls.to(service.url) as calls:
-            path = await calls.create("sleep")
-        waiting = b"GET %s?WAIT=30 HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode()
-        watch = service.context.watch
-        async with raw_connection(service.url) as one, raw_connection(service.url) as two:
-            for connection in (one, two):
-                await connection.send(waiting)
-            await until(lambda: watch.total == 2, "both wait")
-            async with raw_connection(service.url) as third:
-                answer = await third.rest()
-                assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-                assert b"ServiceUnavailable: there are too many connections" in answer
-            assert watch.total == 2
-        await until_answered(service)
-        assert (await refusals(service))["too many"] >= 1
-
-
-async def test_nobody_is_kept_out_by_connections_that_are_only_open(tmp_path: Path) -> None:
-    async with bounded(tmp_path, max_connections=3) as service, AsyncExitStack() as stack:
-
-        async def connect(asked: bytes) -> RawConnection:
-            connection = await stack.enter_async_context(raw_connection(service.url))
-            await connection.send(asked)
-            if asked.endswith(b"\r\n\r\n"):
-                assert (await connection.answer())[9:12] == b"200"
-            return connection
-
-        # One that was answered, one that does not say what it wants, one that was answered later, and again.
-        first, second, third = await connect(GET + b"\r\n"), await connect(GET), await connect(GET + b"\r\n")
-        await first.send(GET + b"\r\n")
-        assert (await first.answer())[9:12] == b"200"
-        for unused in (second, third):
-            await connect(GET + b"\r\n")
-            assert await unused.rest() == b""
-        await first.send(GET + b"\r\n")
-        assert (await first.answer())[9:12] == b"200"
-
-
-async def until_answered(service: RunningService) -> None:
-    """Until the ends of earlier connections have been noticed."""
-    async with asyncio.timeout(20):
-        while True:
-            with suppress(httpx.HTTPError):
-                async with Calls.to(service.url) as calls:
-                    if (await calls.http.get("/jobs")).status_code == 200:
-                        return
-            await asyncio.sleep(0.01)
-
-
-async def test_connections_leave_files_for_everything_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = make_config(tmp_path, SLEEP, max_running=10)
-    for files, connections in ((1_000_000, 5000), (1024, 1024 - 168), (100, 25)):
-        monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
-        assert _connection_limits(config, print).connections == connections
 
 
 async def test_requests_sent_without_waiting_for_answers_are_answered_in_order_and_whole(

@@ -3,12 +3,19 @@
 import asyncio
 import base64
 import hashlib
+import io
 import os
+from pathlib import Path
+from typing import IO, cast
 
 import httpx
 import pytest
 import pytest_asyncio
+from starlette.types import Message
+from typing_extensions import override
 
+from lsst.ts.ocps.service.conditional import Version
+from lsst.ts.ocps.service.responses import FileResponse
 from support.service_process import FakeService, create_running, id_of
 
 pytestmark = pytest.mark.asyncio
@@ -105,3 +112,40 @@ async def test_head_tells_what_get_would_without_the_content(fake: FakeService, 
         head, got = await fake.calls.http.head(place), await fake.calls.http.get(place)
         assert (head.status_code, head.headers["content-type"]) == (200, got.headers["content-type"])
     assert (await fake.calls.http.head(f"{path}/results/nothing")).status_code == 404
+
+
+async def test_a_large_file_is_not_read_on_for_a_client_that_has_left(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(100 * 256 * 1024))
+    sent = 0
+
+    class Counted(io.FileIO):
+        reads = 0
+
+        @override
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.reads += 1
+            return super().read(-1 if size is None else size)
+
+    file = Counted(tmp_path / "large")
+    left = asyncio.Event()
+
+    async def receive() -> Message:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        # As the server does, whether there is somebody or not.
+        nonlocal sent
+        sent += len(message.get("body", b""))
+        left.set()
+
+    response = FileResponse(
+        cast("IO[bytes]", file),
+        version=Version(100 * 256 * 1024, 0.0, "tag"),
+        media_type="application/fits",
+        headers={},
+    )
+    await response({"type": "http", "method": "GET", "path": "/large"}, receive, send)
+    assert file.closed
+    assert 0 < file.reads < 10
+    assert sent == file.reads * 256 * 1024

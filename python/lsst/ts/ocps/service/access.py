@@ -1,8 +1,7 @@
 """Who makes a request: nobody in particular, the owner of a token, or whom an authenticating proxy names."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from ipaddress import ip_address
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +12,7 @@ from typing_extensions import override
 
 from lsst.ts.ocps.aio.periodic import run_periodically
 
-from .addresses import is_address
+from .addresses import is_address, is_in
 from .errors import AuthenticationError, AuthorizationError, ServiceStartError
 from .owners import ANYBODY, Caller, check_owner
 from .sections import AccessSection, AnonymousAccess, ProxyAccess, TokenAccess
@@ -114,11 +113,11 @@ class _Proxy(_Open):
     @override
     def may_read_figures(self, peer: str) -> bool:
         # Anybody may ask through the proxy.
-        return _is_in(peer, self._section.metrics_networks) and not _is_in(peer, self._proxies)
+        return is_in(peer, self._section.metrics_networks) and not is_in(peer, self._proxies)
 
     @override
     def identify(self, headers: Headers, peer: str) -> Caller:
-        if not _is_in(peer, self._section.networks):
+        if not is_in(peer, self._section.networks):
             raise AuthorizationError("requests are taken from the authenticating proxy only")
         names = headers.getlist(self._section.header)
         if not names or not names[0].strip():
@@ -201,20 +200,10 @@ def _bearer(headers: Headers) -> str | None:
 
 def _client_address(headers: Headers, peer: str, proxies: Sequence[IPvAnyNetwork]) -> str:
     """The address of the client, as the proxies tell that its request came through; else that of the peer."""
-    if _is_in(peer, proxies):
+    if is_in(peer, proxies):
         hops = [hop.strip() for line in headers.getlist("x-forwarded-for") for hop in line.split(",")]
         # The last ones were written by proxies; what stands before them may be anything.
         for hop in reversed(hops):
-            if not _is_in(hop, proxies):
+            if not is_in(hop, proxies):
                 return hop if is_address(hop) else peer
     return peer
-
-
-def _is_in(address: str, networks: Iterable[IPvAnyNetwork]) -> bool:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return False
-    # An IPv4 client of a socket that takes both kinds.
-    mapped = getattr(found, "ipv4_mapped", None)
-    return any(found in network or (mapped is not None and mapped in network) for network in networks)

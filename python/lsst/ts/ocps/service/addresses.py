@@ -1,8 +1,12 @@
 """What is an address, and which belong to the world, not to this machine or its neighbours. No I/O."""
 
+from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-__all__ = ["is_address", "is_public"]
+from pydantic import IPvAnyNetwork
+
+__all__ = ["is_address", "is_in", "is_public", "network_of"]
 
 _TRANSLATED = ip_network("64:ff9b::/96")
 """IPv4 addresses as a translator of the network writes them (RFC 6052)."""
@@ -31,6 +35,28 @@ def is_public(text: str) -> bool:
         if inner is not None:
             return _is_global(inner)
     return _is_global(address)
+
+
+def is_in(address: str, networks: Iterable[IPvAnyNetwork]) -> bool:
+    """Whether a text is an address of one of some networks."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    # An IPv4 client of a socket that takes both kinds.
+    mapped = getattr(found, "ipv4_mapped", None)
+    return any(found in network or (mapped is not None and mapped in network) for network in networks)
+
+
+# Most requests come from few addresses, and to look at one takes some microseconds.
+@lru_cache(maxsize=256)
+def network_of(address: str) -> str:
+    """What is counted as one: whoever has one IPv6 address usually has the network."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network(f"{found}/64", strict=False)) if isinstance(found, IPv6Address) else address
 
 
 def _is_global(address: IPv4Address | IPv6Address) -> bool:

@@ -13,12 +13,21 @@ from pydantic import (
     ConfigDict,
     Field,
     HttpUrl,
+    IPvAnyNetwork,
     SecretStr,
     field_validator,
     model_validator,
 )
 
-from .sections import AccessSection, AnonymousAccess, LimitsSection, Origin, UploadsSection
+from .sections import (
+    AccessSection,
+    AnonymousAccess,
+    LimitsSection,
+    Origin,
+    ProxyAccess,
+    TokenAccess,
+    UploadsSection,
+)
 
 __all__ = ["ServiceConfig", "read_database_url"]
 
@@ -114,9 +123,17 @@ class ServiceConfig(BaseModel):
     the longest time, or they are ended with status 503. There are fewer where the process may not have so
     many files open."""
 
+    max_connections_per_address: int | None = Field(default=None, gt=0)
+    """How many of them one address may have, or one network of IPv6 (/64); for further ones its own end that
+    are idle, or they are ended with status 429. Those of the proxies that ``access`` names are not counted.
+    None: half of all; but any number where ``public_url`` tells of a proxy, and ``access`` names none."""
+
     request_timeout: float = Field(default=30, gt=0, allow_inf_nan=False)
     """How long a request may take to come, from its first byte or that of its connection (s); one second more
     for each KiB of its body."""
+
+    send_timeout: float = Field(default=60, gt=0, allow_inf_nan=False)
+    """How long a client may take nothing of the answer that is sent to it (s); then its connection ends."""
 
     max_output: ByteSize = Field(default=ByteSize(10 * 2**20), ge=1024)
     """How much is kept of what a command says on each of standard output and error (byte): of more, the
@@ -191,6 +208,17 @@ class ServiceConfig(BaseModel):
             return None
         public = (self.public_url.host or "",) if self.public_url else ()
         return frozenset(name.lower() for name in ("localhost", self.host, *public, *self.access.hosts))
+
+    @property
+    def proxies(self) -> tuple[IPvAnyNetwork, ...]:
+        """The addresses of those proxies before the service that it is told of."""
+        match self.access:
+            case ProxyAccess() as access:
+                return (*access.networks, *access.forwarders)
+            case TokenAccess() as access:
+                return access.forwarders
+            case AnonymousAccess():
+                return ()
 
     @property
     def jobs_directory(self) -> Path:

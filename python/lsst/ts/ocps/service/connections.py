@@ -2,14 +2,17 @@
 
 The server itself reads the head of a request to its end, however long that is, and waits for it for ever: so
 one connection could fill the memory, and some thousand that say nothing take all descriptors of the process.
+Nor does it mind for how long an answer is not read, and how many connections come from one place.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, ClassVar
 
+from pydantic import IPvAnyNetwork
 from typing_extensions import override
 from uvicorn.config import Config
 
@@ -17,6 +20,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from .addresses import is_in, network_of
 from .joined_writes import JoinedTransport, WriteTurn
 
 __all__ = ["MAX_HEAD", "BoundedProtocol", "ConnectionLimits", "bounded_protocol"]
@@ -26,6 +30,10 @@ MAX_HEAD = 64 * 1024
 
 _MIN_RATE = 1024
 """Bodies that come more slowly than that use up the time that a request may take (byte/s)."""
+
+
+_LOOKS = 8
+"""How often it is looked at a client that takes nothing before its connection is ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +46,17 @@ class ConnectionLimits:
     seconds: float
     """How long a request may take to come (s); a body besides one second for each KiB."""
 
+    send_seconds: float
+    """How long a client may take nothing of its answer (s)."""
+
     note_refusal: Callable[[str], None]
     """Told of each connection that is ended for these limits: the reason."""
+
+    per_address: int | None = None
+    """How many of them one address may have, or one network of IPv6 (/64); None: all."""
+
+    proxies: Sequence[IPvAnyNetwork] = ()
+    """Networks whose addresses may have all: many clients are behind each."""
 
 
 def bounded_protocol(bounds: ConnectionLimits) -> type[asyncio.Protocol]:
@@ -48,6 +65,7 @@ def bounded_protocol(bounds: ConnectionLimits) -> type[asyncio.Protocol]:
     class Protocol(BoundedProtocol):
         limits = bounds
         turn = WriteTurn()
+        numbers: ClassVar[Counter[str]] = Counter()
 
     return Protocol
 
@@ -64,6 +82,9 @@ class BoundedProtocol(HttpToolsProtocol):
     limits: ClassVar[ConnectionLimits]
     turn: ClassVar[WriteTurn]
     """What its connections write in one turn of the event loop."""
+
+    numbers: ClassVar[Counter[str]]
+    """How many connections there are of each address that is counted."""
 
     def __init__(
         self,
@@ -88,10 +109,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_since = 0.0
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._address = ""
+        """The address that it is counted for; "" if it is for none."""
+
+        self._taken = 0
+        self._taken_at = 0.0
+        self._send_timer: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(JoinedTransport(transport, self.turn))
+        self._joined = JoinedTransport(transport, self.turn, self._note_unsent)
+        super().connection_made(self._joined)
+        if self._is_one_too_many() and not self._make_room(self._address):
+            text = f"ServiceUnavailable: your address has {self.limits.per_address} connections"
+            self._end("too many of one address", 429, f"{text}, and no more are allowed")
+            return
         if len(self.connections) > self.limits.connections and not self._make_room():
             self._end("too many", 503, "ServiceUnavailable: there are too many connections; try again later")
             return
@@ -102,6 +134,12 @@ class BoundedProtocol(HttpToolsProtocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+        if self._address:
+            self.numbers[self._address] -= 1
+            if not self.numbers[self._address]:
+                del self.numbers[self._address]
         super().connection_lost(exc)
 
     @override
@@ -159,15 +197,32 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         super().on_response_complete()
 
-    def _make_room(self) -> bool:
+    def _is_one_too_many(self) -> bool:
+        """Count this one; whether its address has more than it may."""
+        client, limits = self.client, self.limits
+        if limits.per_address is None or client is None or is_in(client[0], limits.proxies):
+            return False
+        self._address = network_of(client[0])
+        self.numbers[self._address] += 1
+        return self.numbers[self._address] > limits.per_address
+
+    def _make_room(self, address: str | None = None) -> bool:
         """End the connection that has been idle for the longest time; False if all are in use.
 
         So nobody keeps others out by connections that are only open.
+
+        Parameters
+        ----------
+        address
+            Whose one; None: anybody's.
         """
         unused = [
             other
             for other in self.connections
-            if isinstance(other, BoundedProtocol) and other is not self and other.is_unused
+            if isinstance(other, BoundedProtocol)
+            and other is not self
+            and other.is_unused
+            and address in {None, other._address}  # noqa: SLF001 (it is one of ours)
         ]
         if not unused:
             return False
@@ -212,6 +267,32 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             # It has asked for nothing, and might take an answer for that to its first request.
             self._end("too slow")
+
+    def _note_unsent(self) -> None:
+        """Look from time to time whether the client takes what waits for it, after the last answer too."""
+        if self._send_timer is None:
+            self._note_taken()
+            self._send_timer = self.loop.call_later(self._look_pause, self._look_at_reader)
+
+    @property
+    def _look_pause(self) -> float:
+        return self.limits.send_seconds / _LOOKS
+
+    def _note_taken(self) -> None:
+        self._taken, self._taken_at = self._joined.taken, self.loop.time()
+
+    def _look_at_reader(self) -> None:
+        self._send_timer = None
+        if not self._joined.unsent:
+            return
+        if self._joined.taken != self._taken:
+            self._note_taken()
+        elif self.loop.time() - self._taken_at >= self.limits.send_seconds:
+            self.limits.note_refusal("not read")
+            # What is closed in good order waits for the client to take the rest.
+            self.transport.abort()
+            return
+        self._send_timer = self.loop.call_later(self._look_pause, self._look_at_reader)
 
     def _can_answer(self) -> bool:
         """Whether an answer would be that to the request which is under way."""

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from functools import lru_cache, partial
-from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import structlog
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from .access import Access
-from .addresses import is_address
+from .addresses import is_address, network_of
 from .errors import AuthenticationError, AuthorizationError, RequestError, TooManyError
 from .owners import NOBODY, Caller
 from .rates import Buckets, Places
@@ -165,7 +164,7 @@ class Gate:
         return self._access.source(headers, peer)
 
     def _source(self, headers: Headers, peer: str) -> str:
-        return _network_of(self.address(headers, peer))
+        return network_of(self.address(headers, peer))
 
     def _refuse_other_names(self, headers: Headers) -> None:
         """Refuse a request by a name that is not ours: its owner may just have given it our address.
@@ -209,19 +208,7 @@ def _may_wait(path: str, query: bytes) -> bool:
     return any(len(name) >= len(_WAIT) and unquote_to_bytes(name).upper() == _WAIT for name in names)
 
 
-# Most requests come from few addresses and by one name, and to look at either takes some microseconds.
-
-
-@lru_cache(maxsize=256)
-def _network_of(address: str) -> str:
-    """What is counted as one: whoever has one IPv6 address usually has the network."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    return str(ip_network(f"{found}/64", strict=False)) if isinstance(found, IPv6Address) else address
-
-
+# Most requests come by one name, and to look at it takes some microseconds.
 @lru_cache(maxsize=64)
 def _name_of(host: str) -> str:
     """The name or the address in the header ``Host``, without port and brackets."""

@@ -23,10 +23,11 @@ from lsst.ts.ocps.uws.times import format_time
 from .context import context_of, jobs_of
 from .controls import read_action, read_filter, read_waiting
 from .dali import is_declared, read_format
+from .departure import departure
 from .errors import NotFoundError, UsageError
 from .forms import Form, read_body, read_form, read_query
 from .jobs import JobService
-from .late import LateResponse, departure, wait_of
+from .late import LateResponse, wait_of
 from .listing import ListedJob
 from .openapi import (
     CONTENT,

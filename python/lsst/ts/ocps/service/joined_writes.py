@@ -6,6 +6,7 @@ written in one turn of the event loop is sent at the beginning of the next one i
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from typing_extensions import override
@@ -43,10 +44,16 @@ class JoinedTransport(asyncio.Transport):
         Sends; whatever is not said here is asked of it.
     turn
         Ends the turn.
+    note_unsent
+        Called when something has been written that the system does not take at once.
     """
 
-    def __init__(self, transport: asyncio.Transport, turn: WriteTurn) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, turn: WriteTurn, note_unsent: Callable[[], None] | None = None
+    ) -> None:
         super().__init__()
+        self._note_unsent = note_unsent
+        self._written = 0
         self._transport = transport
         self._turn = turn
         self._held: list[bytes | bytearray | memoryview] = []
@@ -67,7 +74,20 @@ class JoinedTransport(asyncio.Transport):
             data = b"".join(self._held)
             self._held.clear()
             self._size = 0
+            self._written += len(data)
             self._transport.write(data)
+            if self._note_unsent is not None and self.unsent:
+                self._note_unsent()
+
+    @property
+    def unsent(self) -> int:
+        """How much is left of what was sent that the system has not taken yet (byte)."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def taken(self) -> int:
+        """How much the system has taken, which is what the other end has, but for some buffers (byte)."""
+        return self._written - self.unsent
 
     @override
     def close(self) -> None:

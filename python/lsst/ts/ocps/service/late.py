@@ -6,40 +6,24 @@ little time in the moment when all are to be answered.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 
+from .departure import departure
 from .phase_wait import PhaseWait
 from .responses import CLIENT_LEFT
 from .schema import StoredJob
 
-__all__ = ["LateResponse", "WaitingMiddleware", "departure", "wait_of"]
+__all__ = ["LateResponse", "WaitingMiddleware", "wait_of"]
 
 _LATE = "ocps.late"
 _WAIT = "ocps.wait"
 _KEPT = 1.0
 """How long an answer is kept for the others who are to get it (s): they have all been woken by then."""
-
-
-@contextmanager
-def departure(scope: Scope, receive: Receive) -> Iterator[asyncio.Future[None]]:
-    """A future that is done when the client has gone."""
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    task = asyncio.create_task(watch(), name=f"client of {scope['path']}")
-    try:
-        yield task
-    finally:
-        # It ends at its next turn; a thousand who wait for one job do not wait for that too.
-        task.cancel()
 
 
 class LateResponse(Response):

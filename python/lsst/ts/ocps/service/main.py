@@ -196,7 +196,17 @@ def _connection_limits(config: ServiceConfig, note_refusal: Callable[[str], None
     if files != resource.RLIM_INFINITY and files - others < connections:
         connections = max(files - others, files // 4)
         _log.warning("fewer connections than configured: few files may be open", files=files, max=connections)
-    return ConnectionLimits(connections, config.request_timeout, note_refusal)
+    per_address = config.max_connections_per_address
+    if per_address is None and (config.public_url is None or config.proxies):
+        per_address = max(connections // 2, 1)
+    return ConnectionLimits(
+        connections=connections,
+        seconds=config.request_timeout,
+        send_seconds=config.send_timeout,
+        note_refusal=note_refusal,
+        per_address=per_address,
+        proxies=config.proxies,
+    )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from lsst.ts.ocps.uws.documents import error_to_votable
 
 from .conditional import Version, choose
 from .dali import VOTABLE, wants_votable
+from .departure import departure
 from .errors import UsageError
 from .forms import Form, read_query
 
@@ -148,15 +149,22 @@ class FileResponse(Response):
             await send(
                 {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             )
-            left = 0 if scope["method"] == "HEAD" else self._length
-            if left and self._start:
+            length = 0 if scope["method"] == "HEAD" else self._length
+            if length and self._start:
                 await asyncio.to_thread(self._file.seek, self._start)
-            while True:
-                chunk = await asyncio.to_thread(self._file.read, min(left, _CHUNK)) if left else b""
-                left -= len(chunk)
-                more = left > 0 and bool(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": more})
-                if not more:
-                    return
+            if length <= _CHUNK:
+                await self._send_chunk(send, length)
+                return
+            # What is sent to nobody goes nowhere, and a large file is not to be read to its end for that.
+            with departure(scope, receive) as left:
+                while length and not left.done():
+                    length = await self._send_chunk(send, length)
         finally:
             await asyncio.to_thread(self._file.close)
+
+    async def _send_chunk(self, send: Send, length: int) -> int:
+        """Send the next bytes of so many; how many are left."""
+        chunk = await asyncio.to_thread(self._file.read, min(length, _CHUNK)) if length else b""
+        length = length - len(chunk) if chunk else 0
+        await send({"type": "http.response.body", "body": chunk, "more_body": bool(length)})
+        return length
