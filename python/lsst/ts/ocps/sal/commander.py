@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from enum import IntEnum
-from types import TracebackType
 from typing import Any, Self
 
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
@@ -126,12 +125,7 @@ class CscCommander(DataFormatter):
         await self.start_task
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     # Showing

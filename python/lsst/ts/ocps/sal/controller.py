@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from enum import IntEnum
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
@@ -276,10 +275,5 @@ class Controller:
         await self.start_task
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

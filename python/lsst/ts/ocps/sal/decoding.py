@@ -9,8 +9,8 @@ from .data_type import BaseMsgType
 from .errors import DecodeError, RegistryError, SchemaNotFoundError
 from .registry import SchemaRegistry
 from .skips import SkipCounter, SkipReason
-from .streams import RecordSink
 from .tai import current_tai
+from .topic_roles import RecordSink
 
 __all__ = ["SampleDecoder"]
 

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import os
 import weakref
-from types import TracebackType
 from typing import Protocol, Self
 
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
@@ -217,10 +216,5 @@ class Domain:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

@@ -22,10 +22,11 @@ from .ordering import SampleOrder
 from .partition_watch import PartitionWatch
 from .registry import SchemaRegistry
 from .skips import SkipCounter, SkipReason
-from .streams import RecordSink, Stream
+from .streams import Stream
 from .stretch import read_stretches
+from .topic_roles import RecordSink
 
-__all__ = ["RecordSink", "TopicReader"]
+__all__ = ["TopicReader"]
 
 READ_TIMEOUT = 1.0
 """Longest wait for records before looking around (s)."""

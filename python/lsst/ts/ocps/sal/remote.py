@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable
 from enum import IntEnum
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import override
@@ -127,12 +126,7 @@ class Remote:
             await self.start_task
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     @override

@@ -7,8 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from typing_extensions import override
 
@@ -23,39 +22,10 @@ from .reader import TopicReader
 from .registry import SchemaRegistry
 from .schema_learning import learn_schemas
 from .settings import SalSettings
-from .streams import RecordSink
 from .together import run_together
+from .topic_roles import ReaderTopic, WriterTopic
 
-__all__ = ["ReaderTopic", "SalInfo", "WriterTopic"]
-
-
-class ReaderTopic(RecordSink, Protocol):
-    """A topic that is read, as its SalInfo sees it."""
-
-    @property
-    def attr_name(self) -> str:
-        """Name with prefix."""
-
-    def basic_close(self) -> None:
-        """End waits and callbacks."""
-
-    async def close(self) -> None:
-        """End waits and callbacks, and wait for the callbacks' ends."""
-
-
-class WriterTopic(Protocol):
-    """A topic that is written, as its SalInfo sees it."""
-
-    @property
-    def attr_name(self) -> str:
-        """Name with prefix."""
-
-    @property
-    def topic_info(self) -> TopicInfo:
-        """The topic."""
-
-    def use_schema(self, schema: WriteSchema) -> None:
-        """Write under this schema from now on."""
+__all__ = ["SalInfo"]
 
 
 class SalInfo(ComponentNames):
@@ -376,12 +346,7 @@ class SalInfo(ComponentNames):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     @override

@@ -1,46 +1,16 @@
 """One partition of one topic, between the read loop and the topic object."""
 
 from collections import deque
-from typing import Protocol
 
-from .avro import TopicCodec
 from .broker.base import OffsetRange, Record
 from .data_type import BaseMsgType
 from .history import HistoryReplay
-from .interface import TopicInfo
-from .skips import SkipReason
+from .topic_roles import RecordSink
 
-__all__ = ["RecordSink", "Stream"]
+__all__ = ["Stream"]
 
 SHORT_LIVED = frozenset({"logevent_heartbeat", "logevent_logMessage"})
 """Events whose old records say nothing."""
-
-
-class RecordSink(Protocol):
-    """A topic, as the reader sees it."""
-
-    @property
-    def topic_info(self) -> TopicInfo:
-        """The topic."""
-
-    @property
-    def codec(self) -> TopicCodec:
-        """Decodes its records."""
-
-    @property
-    def history_window(self) -> int:
-        """How far back the history is read (offsets); 0 = none."""
-
-    @property
-    def is_ordered(self) -> bool:
-        """Whether a sample with an older stamp than the one before is dropped."""
-
-    @property
-    def DataType(self) -> type[BaseMsgType]:  # noqa: N802 (the API)
-        """Class of its samples."""
-
-    def accept(self, data: BaseMsgType, offset: int | None = None) -> SkipReason | None:
-        """Take the next sample; must not wait. Returns why it was not wanted, if it was not."""
 
 
 class Stream:
