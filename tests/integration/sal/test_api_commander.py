@@ -100,7 +100,7 @@ async def test_commands_are_sent_with_their_fields(case: CscCase) -> None:
     [
         ("enable 1", "enable needs 0 arguments (none), got 1"),
         ("setLogLevel 1", "setLogLevel needs 2 arguments (level subsystem), got 1"),
-        ("setLogLevel x y", "invalid literal for int"),
+        ("setLogLevel x y", "level='x' is not a whole number"),
         ("setScalars maybe 1 2 3 4 5 6 7 1.5 2.5 x", "boolean0='maybe' is not one of"),
         ("add 1", "Need 2 arguments (a b), got 1"),
         ("enable", "enable not allowed in state"),

@@ -2,18 +2,15 @@
 
 import argparse
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from .enums import State
+from .index_argument import IndexRule, add_index, take_index
 
 if TYPE_CHECKING:
     from .base_csc import BaseCsc
 
-__all__ = ["CommandLine", "IndexRule"]
-
-IndexRule = int | bool | type[IntEnum] | None
-"""True: any index, required; an IntEnum class: one of these, required; an int: this one; None or 0: none."""
+__all__ = ["CommandLine"]
 
 _STATES = (State.OFFLINE, State.STANDBY, State.DISABLED, State.ENABLED)
 
@@ -63,10 +60,7 @@ class CommandLine:
         parser = cls._make_parser(index)
         cls.add_arguments(parser)
         args = parser.parse_args()
-        if hasattr(args, "index"):
-            kwargs["index"] = int(args.index)
-        elif index:
-            kwargs["index"] = int(cast("int", index))
+        kwargs |= take_index(args, index)
         cls._add_standard_kwargs(args, kwargs)
         cls.add_kwargs_from_args(args, kwargs)
         made = cls(**kwargs)
@@ -87,12 +81,7 @@ class CommandLine:
     @classmethod
     def _make_parser(cls, index: IndexRule) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser(description=f"Run {cls.__name__}")
-        if isinstance(index, type):
-            names = ", ".join(f"{member.value}: {member.name}" for member in index)
-            choices = [member.value for member in index]
-            parser.add_argument("index", type=int, choices=choices, help=f"SAL index; one of {names}")
-        elif index is True:
-            parser.add_argument("index", type=int, help="SAL index")
+        add_index(parser, index)
         parser.add_argument("--version", action="version", version=cls.version)
         parser.add_argument(
             "--loglevel", type=int, help="log level, as in Python: 10 debug, 20 info, 30 warning"

@@ -19,18 +19,18 @@ from .data_type import BaseMsgType
 from .domain import Domain
 from .enums import State, as_state
 from .errors import AckError, SalError
+from .index_argument import IndexRule, add_index, take_index
 from .remote import Remote
 from .states import set_summary_state
 from .stdin import stream_as_generator
 from .topics.read_topic import ReadTopic
+from .typed_words import make_fields
 
-__all__ = ["CscCommander", "cast_argument"]
+__all__ = ["CscCommander"]
 
 EXIT_PATIENCE = 5.0
 """How long the end of the program waits for commands under way (s)."""
 
-_TRUE = frozenset({"1", "t", "true"})
-_FALSE = frozenset({"0", "f", "false"})
 _QUIET_EVENTS = frozenset({"heartbeat"})
 _LOG_FIELDS = ("name", "level", "message", "traceback")
 
@@ -234,14 +234,7 @@ class CscCommander(DataFormatter):
         infos = [info for info in command.topic_info.fields.values() if self.field_is_public(info.name)]
         if name == "start" and not args:
             args = [""]
-        if len(args) != len(infos):
-            needed = " ".join(info.name for info in infos) or "none"
-            raise ValueError(f"{name} needs {len(infos)} arguments ({needed}), got {len(args)}")
-        fields = {
-            info.name: _cast(info.name, info.avro_type, info.count, arg)
-            for info, arg in zip(infos, args, strict=True)
-        }
-        await command.set_start(**fields)
+        await command.set_start(**make_fields(name, infos, args))
 
     def get_commands_help(self) -> str:
         """One line for each command: its name and fields."""
@@ -268,33 +261,27 @@ class CscCommander(DataFormatter):
         """Turn the arguments of a subclass into those of its constructor; overriding methods call it."""
 
     @classmethod
-    def make_from_cmd_line(cls, index: int | bool | type[IntEnum] | None, **kwargs: Any) -> Self:
+    def make_from_cmd_line(cls, index: IndexRule, **kwargs: Any) -> Self:
         """Make the commander from the command line.
 
         Parameters
         ----------
         index
-            True or an IntEnum: the index is a required argument; an int: this one; None or 0: none.
+            Which index the command line has to give.
         **kwargs
             Further arguments of the constructor.
         """
         parser = argparse.ArgumentParser(description="Command a CSC: type help for help")
-        if isinstance(index, type):
-            parser.add_argument("index", type=int, choices=[int(each) for each in index], help="SAL index")
-        elif index is True:
-            parser.add_argument("index", type=int, help="SAL index")
+        add_index(parser, index)
         parser.add_argument("-e", "--enable", action="store_true", help="bring the CSC to ENABLED first")
         cls.add_arguments(parser)
         args = parser.parse_args()
-        if hasattr(args, "index"):
-            kwargs["index"] = args.index
-        elif index:
-            kwargs["index"] = index
+        kwargs |= take_index(args, index)
         cls.add_kwargs_from_args(args, kwargs)
         return cls(enable=args.enable, **kwargs)
 
     @classmethod
-    async def amain(cls, *, index: int | bool | type[IntEnum] | None, **kwargs: Any) -> None:
+    async def amain(cls, *, index: IndexRule, **kwargs: Any) -> None:
         """Make the commander and run commands from standard input until ``exit`` or the end of input.
 
         Parameters
@@ -345,35 +332,3 @@ async def _call(callback: Callable[[BaseMsgType], Any], data: BaseMsgType) -> No
     outcome = callback(data)
     if inspect.isawaitable(outcome):
         await outcome
-
-
-def _cast(name: str, avro_type: str, count: int, text: str) -> Any:
-    if count > 1:
-        raise ValueError(f"{name} is an array; it cannot be given here")
-    return cast_argument(name, avro_type, text)
-
-
-def cast_argument(name: str, avro_type: str, text: str) -> bool | int | float | str:
-    """The value of one word of a command line.
-
-    Parameters
-    ----------
-    name
-        Name of the field, for errors.
-    avro_type
-        Its type.
-    text
-        As typed.
-
-    Raises
-    ------
-    ValueError
-        If the text is no such value.
-    """
-    if avro_type == "boolean":
-        if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
-        raise ValueError(f"{name}={text!r} is not one of 0, f, false, 1, t, true")
-    if avro_type in {"int", "long"}:
-        return int(text)
-    return float(text) if avro_type in {"float", "double"} else text

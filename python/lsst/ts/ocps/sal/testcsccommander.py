@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-from .commander import CscCommander, cast_argument
+from .commander import CscCommander
+from .typed_words import make_value
 
 __all__ = ["TestCscCommander", "command_test_csc"]
 
@@ -53,7 +54,7 @@ class TestCscCommander(CscCommander):
             info = command.topic_info.fields.get(name)
             if not is_given or info is None or not self.field_is_public(name):
                 raise ValueError(f"{arg!r} is not field=value,value,... with one of {self._find_arrays()}")
-            values = [cast_argument(name, info.avro_type, item) for item in text.split(",") if item]
+            values = [make_value(info, item) for item in text.split(",") if item]
             if len(values) > info.count:
                 raise ValueError(f"{name} has room for {info.count} values, got {len(values)}")
             fields[name] = values + [info.default_scalar_value] * (info.count - len(values))
