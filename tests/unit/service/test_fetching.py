@@ -228,23 +228,35 @@ class TestFetcher:
         with pytest.raises(FetchError, match="Name or service not known"):
             await fetcher.fetch("http://data.example:80/", tmp_path / "a", max_bytes=10)
 
+    @pytest.mark.parametrize("is_configured", [False, True])
     async def test_the_certificate_has_to_be_that_of_the_name(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_configured: bool
     ) -> None:
         authority = TestAuthority(tmp_path)
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+        values: dict[str, Any] = {"ca_bundle": authority.bundle} if is_configured else {}
+        if not is_configured:
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
         for name, is_right in (("data.example", True), ("127.0.0.1", False), ("other.example", False)):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*authority.issue(name))
             async with FileServer(reply(), context) as server:
-                host = f"data.example:{server.port}"
-                settings = UploadsSection.model_validate({"hosts": [host], "internal_hosts": [host]})
+                settings = section(server.port, schemes=["https"], **values)
                 fetcher = Fetcher(settings, Resolver(["127.0.0.1"]))
-                file = tmp_path / name
+                file, url = tmp_path / name, f"https://data.example:{server.port}/"
                 if is_right:
-                    await fetcher.fetch(f"https://{host}/", file, max_bytes=10**6)
+                    await fetcher.fetch(url, file, max_bytes=10**6)
                     assert file.read_bytes() == CONTENT
                     continue
                 with pytest.raises(FetchError, match="certificate verify failed"):
-                    await fetcher.fetch(f"https://{host}/", file, max_bytes=10**6)
+                    await fetcher.fetch(url, file, max_bytes=10**6)
                 assert server.requests == []
+
+    async def test_other_authorities_than_those_named_are_not_believed(self, tmp_path: Path) -> None:
+        ours, theirs = [TestAuthority(tmp_path / name) for name in ("ours", "theirs")]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*theirs.issue("data.example"))
+        async with FileServer(reply(), context) as server:
+            settings = section(server.port, schemes=["https"], ca_bundle=ours.bundle)
+            fetcher = Fetcher(settings, Resolver(["127.0.0.1"]))
+            with pytest.raises(FetchError, match="certificate verify failed"):
+                await fetcher.fetch(f"https://data.example:{server.port}/", tmp_path / "a", max_bytes=10)

@@ -7,30 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 from lsst.ts.ocps.service.queue import Capacity, JobQueue, QueuedJob
+from support.queues import cpus, drain, fill, job, make_queue
 
 _NUMBERS = itertools.count()
 _FEW = settings(max_examples=40)
-_PLENTY = Capacity.of(100, 100)
-_NOTHING = Capacity()
-
-
-def cpus(number: float) -> Capacity:
-    return Capacity.of(number, None)
-
-
-def make_queue(*, slots: int = 100, of: Capacity = _PLENTY) -> JobQueue:
-    return JobQueue(slots=slots, capacity=of)
-
-
-def job(
-    name: str, *, owner: str | None = None, payload: str = "p", of: Capacity = _NOTHING, priority: int = 0
-) -> QueuedJob:
-    return QueuedJob(name, payload, owner=owner, demand=of, priority=priority)
-
-
-def drain(queue: JobQueue) -> list[str]:
-    """Start what can be started."""
-    return [started.job_id for started in iter(queue.start_next, None)]
 
 
 def one_by_one(queue: JobQueue) -> str:
@@ -40,12 +20,6 @@ def one_by_one(queue: JobQueue) -> str:
         order += started.job_id
         queue.note_end(started.job_id)
     return order
-
-
-def fill(queue: JobQueue, *jobs: QueuedJob) -> JobQueue:
-    for each in jobs:
-        queue.add(each)
-    return queue
 
 
 class TestOrder:
@@ -157,17 +131,25 @@ class TestRoom:
 _TOTAL = Capacity.of(4, 8)
 _LIMITS = {"p": None, "q": 1, "r": 3}
 _jobs = st.builds(
-    lambda owner, payload, priority, number, memory: QueuedJob(
-        f"{next(_NUMBERS)}", payload, owner, priority, Capacity.of(number, memory), _LIMITS[payload]
+    lambda owner, payload, priority, number, memory, reads: QueuedJob(
+        f"{next(_NUMBERS)}",
+        payload,
+        owner,
+        priority,
+        Capacity.of(number, memory),
+        _LIMITS[payload],
+        reads=reads,
     ),
     st.sampled_from([None, "x", "y", "z"]),
     st.sampled_from(list(_LIMITS)),
     st.sampled_from([0, 0, 0, 5]),
     st.sampled_from([0.5, 1, 2, 4]),
     st.integers(0, 8),
+    st.booleans(),
 )
-# What happens: a job comes, one that runs ends, one that waits is withdrawn.
-_events = st.lists(st.one_of(_jobs, st.tuples(st.sampled_from(["end", "withdraw"]), st.integers(0, 50))))
+# What happens: a job comes, one that runs ends, or goes aside and is taken up, one that waits is withdrawn.
+_kinds = st.sampled_from(["end", "withdraw", "aside", "take up"])
+_events = st.lists(st.one_of(_jobs, st.tuples(_kinds, st.integers(0, 50))))
 
 
 class Model:
@@ -177,47 +159,69 @@ class Model:
         self.queue = JobQueue(slots=5, capacity=_TOTAL)
         self.waiting: dict[str, QueuedJob] = {}
         self.running: dict[str, QueuedJob] = {}
+        self.aside: dict[str, QueuedJob] = {}
+        self.ready: dict[str, QueuedJob] = {}
 
     def apply(self, event: QueuedJob | tuple[str, int]) -> None:
         match event:
             case QueuedJob():
                 self.waiting[event.job_id] = event
                 self.queue.add(event)
-            case ("end", number) if self.running:
-                self.end(list(self.running)[number % len(self.running)])
+            case ("end", number) if known := self.started():
+                self.end(list(known)[number % len(known)])
+            case ("aside", number) if reading := [each for each in self.running.values() if each.reads]:
+                one = reading[number % len(reading)]
+                self.aside[one.job_id] = self.running.pop(one.job_id)
+                self.queue.set_aside(one.job_id)
+            case ("take up", number) if self.aside:
+                self.take_up(list(self.aside)[number % len(self.aside)])
             case ("withdraw", number) if self.waiting:
                 job_id = list(self.waiting)[number % len(self.waiting)]
                 del self.waiting[job_id]
                 self.queue.remove(job_id)
         self.start()
 
+    def started(self) -> dict[str, QueuedJob]:
+        return self.running | self.aside | self.ready
+
     def end(self, job_id: str) -> None:
-        del self.running[job_id]
+        for jobs in (self.running, self.aside, self.ready):
+            jobs.pop(job_id, None)
         self.queue.note_end(job_id)
+
+    def take_up(self, job_id: str) -> None:
+        self.ready[job_id] = self.aside.pop(job_id)
+        self.queue.take_up(job_id)
 
     def start(self) -> list[QueuedJob]:
         started: list[QueuedJob] = []
         while (next_one := self.queue.start_next()) is not None:
-            self.check(next_one)
-            del self.waiting[next_one.job_id]
+            assert next_one.demand.fits_into(self.free())
+            assert len(self.running) < 5
+            if self.ready.pop(next_one.job_id, None) is None:
+                assert not any(each.demand.fits_into(self.free()) for each in self.ready.values())
+                self.check(next_one)
+                del self.waiting[next_one.job_id]
             self.running[next_one.job_id] = next_one
             started.append(next_one)
-        assert self.running or not self.waiting, "there is room, and nothing is started"
+        is_idle = not (self.running or self.aside)
+        assert not (is_idle and (self.waiting or self.ready)), "there is room, and nothing is started"
         return started
 
     def free(self) -> Capacity:
         return _TOTAL - sum((each.demand for each in self.running.values()), start=Capacity())
 
     def active(self, payload: str) -> int:
-        return sum(each.payload == payload for each in self.running.values())
+        return sum(each.payload == payload for each in self.started().values())
 
     def may_start(self, one: QueuedJob) -> bool:
         limit = _LIMITS[one.payload]
+        if one.reads and len(self.aside) + len(self.ready) >= 5:
+            return False
         return one.demand.fits_into(self.free()) and (limit is None or self.active(one.payload) < limit)
 
     def check(self, chosen: QueuedJob) -> None:
         assert self.may_start(chosen)
-        assert len(self.running) < 5
         for other in self.waiting.values():
             alike = (other.owner, other.payload, other.priority) == (
                 chosen.owner,
@@ -251,7 +255,10 @@ def test_whatever_happens_no_rule_is_broken_and_every_job_is_started(
     model = Model()
     for event in events:
         model.apply(event)
-    while model.running:
+    while model.started():
+        for job_id in [*model.aside]:
+            model.take_up(job_id)
+        model.start()
         model.end(next(iter(model.running)))
         model.start()
     assert not model.waiting

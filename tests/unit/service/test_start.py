@@ -44,6 +44,14 @@ async def test_a_data_directory_that_cannot_be_written_is_told(tmp_path: Path) -
     assert f"{tmp_path}/file/data cannot be written" in await start_error(config)
 
 
+@pytest.mark.asyncio
+async def test_authorities_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    for name, reason in (("empty.pem", "no readable PEM file"), ("none.pem", "No such file or directory")):
+        config = make_config(tmp_path, SLEEP, uploads={"ca_bundle": tmp_path / name})
+        assert await start_error(config) == f"uploads.ca_bundle: {tmp_path / name}: {reason}"
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 

@@ -22,8 +22,9 @@ from lsst.ts.ocps.payloads.errors import CatalogueError
 from .access import Access, open_access
 from .config import ServiceConfig
 from .dispatch import Dispatcher
-from .errors import ServiceStartError, StoreError
+from .errors import FetchError, ServiceStartError, StoreError
 from .executor_news import ExecutorNews
+from .fetching import make_context
 from .gate import Gate, caller_of
 from .instances import alone_in, own_name
 from .jobs import JobService
@@ -100,12 +101,13 @@ async def open_context(
     Raises
     ------
     ServiceStartError
-        If a payload definition, the data directory, the database, the token file or an executor cannot be
-        used, or a payload asks for more than this machine has.
+        If a payload definition, the data directory, the database, the token file, the authorities for
+        uploads or an executor cannot be used, or a payload asks for more than this machine has.
     """
     registry = registry or default_registry(grace=config.kill_grace)
     async with AsyncExitStack() as stack:
         access = await open_access(config.access)
+        await _check_authorities(config)
         catalogue = await _load(config)
         await asyncio.to_thread(_prepare_data_directory, config)
         instance = stack.enter_context(_owning(config))
@@ -193,6 +195,14 @@ def _make_runner(  # noqa: PLR0917 (called once, by names of the same order)
         removable=removable,
         uploads=uploads,
     )
+
+
+async def _check_authorities(config: ServiceConfig) -> None:
+    """Look at the start at what is read again for each URL: it may be renewed meanwhile."""
+    try:
+        await asyncio.to_thread(make_context, config.uploads)
+    except FetchError as error:
+        raise ServiceStartError(str(error)) from error
 
 
 async def _load(config: ServiceConfig) -> Catalogue:

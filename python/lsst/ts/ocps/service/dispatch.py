@@ -1,7 +1,8 @@
 """Which job runs when: queue, slots, and what an earlier life of the service left behind."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from .queue import Capacity, JobQueue, QueuedJob
 from .runner import JobRunner
 from .schema import StoredJob, now
 from .store import ALONE, Store
+from .upload_reader import refers_elsewhere
 
 __all__ = ["Dispatcher"]
 
@@ -62,6 +64,8 @@ class Dispatcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
+        # Of jobs that have read what they refer to, and wait for their places.
+        self._gates: dict[str, asyncio.Event] = {}
         self._tasks = TaskSupervisor("dispatcher", on_death=on_death)
 
     @property
@@ -233,6 +237,7 @@ class Dispatcher:
             demand=self._demand(stored.payload, stored.executor),
             max_active=limit,
             executor=stored.executor,
+            reads=refers_elsewhere(stored),
         )
 
     def _demand(self, payload: str, executor: str) -> Capacity:
@@ -249,14 +254,34 @@ class Dispatcher:
 
     def _fill_slots(self) -> None:
         while not self._stopping and (job := self._queue.start_next()) is not None:
-            self._start(job.job_id, self._run(job))
+            if gate := self._gates.get(job.job_id):
+                gate.set()
+            else:
+                self._start(job.job_id, self._run(job))
+
+    @asynccontextmanager
+    async def _aside(self, job_id: str) -> AsyncIterator[None]:
+        """Let others have the place of a job for a while, and wait for room for it at the end."""
+        self._queue.set_aside(job_id)
+        self._fill_slots()
+        yield
+        self._gates[job_id] = gate = asyncio.Event()
+        try:
+            self._queue.take_up(job_id)
+            self._fill_slots()
+            await gate.wait()
+        finally:
+            del self._gates[job_id]
 
     async def _run(self, job: QueuedJob) -> None:
         ends = self._queue.ends
         # Who has the database for himself knows what runs here.
         is_shared = self._store.instance != ALONE and job.demand != Capacity()
         bears = partial(self._bears, job) if is_shared else None
-        if not await self._runner.run(job.job_id, job.executor, max_active=job.max_active, bears=bears):
+        aside = partial(self._aside, job.job_id)
+        if not await self._runner.run(
+            job.job_id, job.executor, aside, max_active=job.max_active, bears=bears
+        ):
             self._queue.put_back(job.job_id, ends=ends)
 
     async def _resume(self, stored: StoredJob) -> None:

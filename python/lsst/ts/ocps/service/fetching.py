@@ -19,7 +19,7 @@ from .addresses import is_public
 from .errors import FetchError, UsageError
 from .sections import UploadsSection
 
-__all__ = ["Fetcher", "Resolve", "check_url"]
+__all__ = ["Fetcher", "Resolve", "check_url", "make_context"]
 
 _PORTS = {"http": 80, "https": 443}
 _CHUNK = 256 * 1024
@@ -70,6 +70,22 @@ def _read_url(text: str, section: UploadsSection) -> _Target:
     if not names & set(section.hosts):
         raise UsageError(f"UPLOAD: nothing is read from {url.netloc.decode('ascii', 'replace')[:80]!r}")
     return _Target(url, host, port, bool(names & set(section.internal_hosts)))
+
+
+def make_context(section: UploadsSection) -> ssl.SSLContext:
+    """Whom to believe about ``https`` hosts; it reads files for tens of milliseconds.
+
+    Raises
+    ------
+    FetchError
+        If the bundle of authorities cannot be read.
+    """
+    try:
+        return ssl.create_default_context(cafile=section.ca_bundle)
+    except OSError as error:
+        # That of a file that is none has no words of its own.
+        reason = "no readable PEM file" if isinstance(error, ssl.SSLError) else error.strerror
+        raise FetchError(f"uploads.ca_bundle: {section.ca_bundle}: {reason}") from error
 
 
 async def _resolve(host: str, port: int) -> Sequence[str]:
@@ -145,8 +161,7 @@ class Fetcher:
         return found[0]
 
     async def _read(self, target: _Target, address: str, file: Path, *, max_bytes: int, shown: str) -> int:
-        # Reading the certificates of the authorities takes tens of milliseconds.
-        context = await asyncio.to_thread(ssl.create_default_context)
+        context = await asyncio.to_thread(make_context, self._section)
         headers = {"Host": target.url.netloc.decode("ascii"), "Accept-Encoding": "identity"}
         url = target.url.copy_with(host=address, fragment=None)
         async with (

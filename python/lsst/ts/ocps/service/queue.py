@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Self
 
 from typing_extensions import override
@@ -66,6 +67,9 @@ class QueuedJob:
     executor: str = ""
     """The kind of what is to run it."""
 
+    reads: bool = False
+    """Whether it reads from elsewhere before it begins; see `JobQueue.set_aside`."""
+
 
 @dataclass(slots=True)
 class _Level:
@@ -111,6 +115,9 @@ class JobQueue:
     had come. (Were they to get what is left, small jobs would keep out a large one for ever; were they to get
     nothing, processors would idle.)
 
+    A job that only reads what it refers to, from elsewhere, leaves its place to others meanwhile, and comes
+    before all that wait when it has done so.
+
     Parameters
     ----------
     slots
@@ -129,6 +136,9 @@ class JobQueue:
         self._active: Counter[str] = Counter()
         # The payloads of which as many jobs run as may, in other processes too.
         self._full: set[str] = set()
+        # Those of the running ones that have left their place, and want it back.
+        self._aside: dict[str, QueuedJob] = {}
+        self._ready: dict[str, QueuedJob] = {}
         self._ends = 0
         # The job that the others are held back for, and what those took that began nevertheless.
         self._held_for: QueuedJob | None = None
@@ -227,32 +237,57 @@ class JobQueue:
         """Count a job no longer; harmless if it was not."""
         job = self._running.pop(job_id, None)
         if job is not None:
-            self._taken -= job.demand
+            self._leave(job)
             self._active[job.payload] -= 1
             self.note_room(job.payload)
-            self._guests.pop(job_id, None)
+
+    def set_aside(self, job_id: str) -> None:
+        """Let others have the place of a running job, until it is taken up and started again.
+
+        It counts for ``max_active`` of its payload, and not more jobs are aside than there are slots.
+        """
+        job = self._running[job_id]
+        self._leave(job)
+        self._aside[job_id] = job
+
+    def take_up(self, job_id: str) -> None:
+        """Let a job that is aside come next."""
+        self._ready[job_id] = self._aside.pop(job_id)
+
+    def _leave(self, job: QueuedJob) -> None:
+        """Free the place of a running job; one that is aside has none."""
+        self._guests.pop(job.job_id, None)
+        if self._aside.pop(job.job_id, None) is not None:
+            return
+        if self._ready.pop(job.job_id, None) is None:
+            self._taken -= job.demand
+        elif self._held_for is job:
+            self._release()
 
     def start_next(self) -> QueuedJob | None:
         """Take the job to start now; None if there is none, or no room."""
-        if len(self._running) >= self._slots:
+        if len(self._running) - len(self._aside) - len(self._ready) >= self._slots:
             return None
         job = self._choose()
-        if job is not None:
-            level = self._levels[job.priority]
+        if job is None:
+            return None
+        if self._ready.pop(job.job_id, None) is not None:
+            self._taken += job.demand
+            if self._held_for is job:
+                self._release()
+        else:
             # Before it is removed: with its last job, the owner leaves the order of turns anyway.
-            level.end_turn(job)
+            self._levels[job.priority].end_turn(job)
             self.note_start(job)
-            if self._held_for is not None:
-                self._guests[job.job_id] = job.demand
+        if self._held_for is not None:
+            self._guests[job.job_id] = job.demand
         return job
 
     def _choose(self) -> QueuedJob | None:
         free = self._capacity - self._taken
         spare: Capacity | None = None
-        for job in self._in_order():
-            if job.payload in self._full:
-                continue
-            if job.max_active is not None and self._active[job.payload] >= job.max_active:
+        for job in chain(self._ready.values(), self._in_order()):
+            if job.job_id not in self._ready and self._has_to_wait(job):
                 continue
             if not job.demand.fits_into(free):
                 if spare is None:
@@ -261,6 +296,13 @@ class JobQueue:
             if spare is None or job.demand.fits_into(spare):
                 return job
         return None
+
+    def _has_to_wait(self, job: QueuedJob) -> bool:
+        """Whether a job cannot be started, however much room there is."""
+        if job.reads and len(self._aside) + len(self._ready) >= self._slots:
+            return True
+        is_full = job.max_active is not None and self._active[job.payload] >= job.max_active
+        return is_full or job.payload in self._full
 
     def _in_order(self) -> Iterator[QueuedJob]:
         for priority in sorted(self._levels, reverse=True):

@@ -23,7 +23,7 @@ from .patience import claim_patiently, patient
 from .results import JobFolder
 from .schema import StoredJob, now
 from .store import Outcome, Store
-from .upload_reader import UploadReader
+from .upload_reader import Aside, UploadReader
 from .uploads import UploadStore
 
 __all__ = ["JobRunner"]
@@ -112,6 +112,7 @@ class JobRunner:
         self,
         job_id: str,
         executor: str,
+        aside: Aside,
         *,
         max_active: int | None = None,
         bears: Callable[[Taken], bool] | None = None,
@@ -124,6 +125,8 @@ class JobRunner:
             Which job.
         executor
             The kind of its executor.
+        aside
+            Entered while it only reads what it refers to.
         max_active, bears
             See `Terms`.
 
@@ -140,15 +143,15 @@ class JobRunner:
         if stored is None:
             current = await self._store.find_any(job_id)
             return current is None or current.phase is not ExecutionPhase.QUEUED or current.handed_over
-        await self._run(stored)
+        await self._run(stored, aside)
         return True
 
-    async def _run(self, stored: StoredJob) -> None:
+    async def _run(self, stored: StoredJob, aside: Aside) -> None:
         _bind(stored)
         job_id = stored.job_id
         with self._news.following(job_id) as news:
             try:
-                await self._uploads.read(stored, self._definitions.get(stored.payload))
+                await self._uploads.read(stored, self._definitions.get(stored.payload), aside)
                 execution = await asyncio.to_thread(self._prepare, stored)
                 executor = self._executor(stored)
                 native_id = await self._submit(executor, execution)

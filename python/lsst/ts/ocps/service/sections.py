@@ -186,6 +186,10 @@ class UploadsSection(_Section):
     timeout: float = Field(default=60, gt=0, allow_inf_nan=False)
     """Longest time to read one URL (s)."""
 
+    ca_bundle: Path | None = None
+    """A PEM file with the authorities that are believed about ``https`` hosts; None: the system's usual
+    ones."""
+
     @model_validator(mode="after")
     def _check_internal(self) -> Self:
         if unknown := set(self.internal_hosts) - set(self.hosts):

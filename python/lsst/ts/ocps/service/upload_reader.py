@@ -1,6 +1,8 @@
 """Reading what a job refers to before its command is started, and not longer than the job is wanted."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.phases import FINAL
@@ -10,7 +12,15 @@ from .schema import StoredJob
 from .store import Store
 from .uploads import UploadStore
 
-__all__ = ["UploadReader"]
+__all__ = ["Aside", "UploadReader", "refers_elsewhere"]
+
+Aside = Callable[[], AbstractAsyncContextManager[None]]
+"""Gives what is entered while a job waits for others, and needs nothing of this machine."""
+
+
+def refers_elsewhere(stored: StoredJob) -> bool:
+    """Whether something is read for a job before its command is started."""
+    return any(upload.url is not None for upload in stored.uploads)
 
 
 class UploadReader:
@@ -29,8 +39,17 @@ class UploadReader:
         self._uploads = uploads
         self._limits: dict[str, asyncio.Timeout] = {}
 
-    async def read(self, stored: StoredJob, definition: PayloadDefinition | None) -> None:
+    async def read(self, stored: StoredJob, definition: PayloadDefinition | None, aside: Aside) -> None:
         """Read all uploads of a job.
+
+        Parameters
+        ----------
+        stored
+            The job.
+        definition
+            Its payload.
+        aside
+            Entered while something is read from elsewhere.
 
         Raises
         ------
@@ -49,7 +68,8 @@ class UploadReader:
                 self._limits[job_id] = limit
                 # Whoever ended it before this could not stop it.
                 if await self._is_wanted(job_id):
-                    size = await self._uploads.fetch(stored, definition)
+                    async with aside() if refers_elsewhere(stored) else nullcontext():
+                        size = await self._uploads.fetch(stored, definition)
         except TimeoutError:
             if not limit.expired():
                 raise
