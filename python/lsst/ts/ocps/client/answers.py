@@ -20,6 +20,7 @@ from .errors import (
 )
 
 __all__ = [
+    "MAX_EXPLANATION",
     "Answer",
     "error_for_fault",
     "error_for_status",
@@ -29,15 +30,15 @@ __all__ = [
     "show_url",
 ]
 
+MAX_EXPLANATION = 64 * 1024
+"""A longer answer is no explanation, and is not parsed as one (byte)."""
+
 _LOGIN_WORD = re.compile(
     r"(log[-_]?[io]n|sign[-_]?in|auth|authori[sz]e|cas|sso|saml2?|oauth2?|oidc|openid-connect)(\.\w+)?",
     re.IGNORECASE,
 )
 _PASSWORD_FIELD = re.compile(rb"""<input[^>]*type\s*=\s*["']?password""", re.IGNORECASE)
 _LOGIN_TITLE = re.compile(r"\b(log[ -]?in|sign[ -]?in|log[ -]?on|authenticat|authoriz)", re.IGNORECASE)
-_MAX_EXPLANATION = 64 * 1024
-"""A longer answer is no explanation, and is not parsed as one (byte)."""
-
 _UNAVAILABLE = {408, 425, 429, 502, 503, 504}
 
 
@@ -93,14 +94,6 @@ def quote(content: bytes) -> str:
     return quoted(text, length=200) if text else "no explanation"
 
 
-def error_text(content: bytes) -> str | None:
-    """The explanation in an ``error`` resource (DALI 1.1 section 4.2); None if it is empty."""
-    fault = _fault(content)
-    if fault is not None:
-        return fault.message
-    return content.decode("utf-8", "replace").strip() or None
-
-
 def is_login_path(path: str) -> bool:
     """Whether a path looks like that of a login page."""
     return any(_LOGIN_WORD.fullmatch(segment) for segment in path.split("/"))
@@ -147,4 +140,4 @@ def error_for_status(answer: Answer, *, reading: bool) -> type[BackendError] | N
 
 
 def _fault(content: bytes) -> DaliFault | None:
-    return parse_dali_fault(content) if len(content) <= _MAX_EXPLANATION else None
+    return parse_dali_fault(content) if len(content) <= MAX_EXPLANATION else None

@@ -106,7 +106,9 @@ class ApiServerBackend(HttpBackend[ApiServerSettings]):
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             began = time.monotonic()
-            answer = await self._get(f"{self._jobs_url}/{job_id}/phase", self._deadline("reading a phase"))
+            answer = await self._http.get(
+                f"{self._jobs_url}/{job_id}/phase", deadline=self._deadline("reading a phase")
+            )
             if await self._parse(answer, _parse_phase) is not phase:
                 return
             took = time.monotonic() - began
@@ -131,7 +133,7 @@ class ApiServerBackend(HttpBackend[ApiServerSettings]):
     @override
     async def list_jobs(self, payload: str, *, last: int | None = None) -> Sequence[JobRef]:
         """List all jobs of the server, the newest first: it knows no payloads, and filters nothing."""
-        answer = await self._get(self._jobs_url, self._deadline("listing jobs"))
+        answer = await self._http.get(self._jobs_url, deadline=self._deadline("listing jobs"))
         refs = await self._parse(
             answer, lambda value: parse_job_list(value, self._settings.url), missing=RequestRefusedError
         )
@@ -162,7 +164,7 @@ class ApiServerBackend(HttpBackend[ApiServerSettings]):
         self, job_url: str, result_id: str, deadline: Deadline, max_bytes: int, sink: Sink | None = None
     ) -> Answer:
         job_id = self._job_id(job_url)
-        answer = await self._get(f"{self._jobs_url}/{job_id}/results", deadline)
+        answer = await self._http.get(f"{self._jobs_url}/{job_id}/results", deadline=deadline)
         results = await self._parse(
             answer,
             lambda value: parse_results(value, self._settings.url, job_id),
@@ -226,11 +228,8 @@ class ApiServerBackend(HttpBackend[ApiServerSettings]):
             raise RequestRefusedError(self.name, f"{show_url(url)} is no job of {self._settings.url}")
         return job_id
 
-    async def _get(self, url: str, deadline: Deadline) -> Answer:
-        return await self._http.get(url, deadline=deadline)
-
     async def _read(self, job_id: str, deadline: Deadline) -> Job:
-        answer = await self._get(f"{self._jobs_url}/{job_id}", deadline)
+        answer = await self._http.get(f"{self._jobs_url}/{job_id}", deadline=deadline)
         job = await self._parse(answer, lambda value: parse_job(value, self._settings.url))
         if job.job_id != job_id:
             raise self._http.error(BackendFailedError, answer, f"the answer is about job {job.job_id!r}")

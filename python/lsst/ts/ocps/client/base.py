@@ -14,6 +14,9 @@ from .streaming import Receiver
 
 __all__ = ["Backend", "BackendInfo", "CreatedJob", "ShellJob", "Submission"]
 
+_MAX_WHOLE = 16 * 1024 * 1024
+"""Where a kind cannot give a result piece by piece, a larger one is not read (byte)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShellJob:
@@ -36,9 +39,6 @@ class ShellJob:
 
     json_lists: frozenset[str] = frozenset()
     """Parameters that are lists of numbers and the like."""
-
-
-_MAX_WHOLE = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

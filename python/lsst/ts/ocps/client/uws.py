@@ -17,7 +17,7 @@ from lsst.ts.ocps.uws.jobs import Job, JobRef
 from lsst.ts.ocps.uws.phases import FINAL, UNDER_WAY, ExecutionPhase
 from lsst.ts.ocps.uws.times import format_time, parse_time
 
-from .answers import Answer, error_for_status, error_text, show_url
+from .answers import MAX_EXPLANATION, Answer, error_for_status, show_url
 from .base import BackendInfo, CreatedJob, Submission
 from .errors import (
     BackendAuthenticationError,
@@ -37,7 +37,6 @@ from .waiting import WaitMeter
 __all__ = ["UwsBackend"]
 
 _HTTP = ("http://", "https://")
-_MAX_ERROR_DETAIL = 64 * 1024
 _MAX_UNASKED = 1000
 """A list with more jobs in other phases than asked for costs more than reading the jobs one by one."""
 
@@ -185,7 +184,7 @@ class UwsBackend(HttpBackend[UwsSettings]):
         seconds: float,
     ) -> None:
         sink, deadline = Sink(receive, max_bytes), Deadline(f"reading result {result_id}", seconds)
-        answer = await self._read_result(job_url, result_id, url, deadline, _MAX_ERROR_DETAIL, sink)
+        answer = await self._read_result(job_url, result_id, url, deadline, MAX_EXPLANATION, sink)
         _ = self._documents.check_result(answer, max_bytes)
 
     async def _read_result(  # noqa: PLR0917 (of the two methods above only)
@@ -207,26 +206,6 @@ class UwsBackend(HttpBackend[UwsSettings]):
             text = f"the result is at {show_url(url)}, and that host is not among the result_hosts"
             raise self._http.error(RequestRefusedError, answer, text)
         return answer
-
-    async def error_detail(self, url: str) -> str | None:
-        """Read what the ``error`` resource of a failed job tells.
-
-        Parameters
-        ----------
-        url
-            The job.
-
-        Returns
-        -------
-        str or None
-            At most 64 KiB of explanation; None if the job did not fail or the server tells nothing.
-        """
-        deadline = self._deadline("reading the error of a job")
-        answer = await self._fetch(f"{_job_url(url)}/error", deadline, _MAX_ERROR_DETAIL)
-        if answer.status in {404, 410}:
-            return None
-        text = error_text(self._documents.check_readable(answer).content)
-        return None if text is None else self._http.redact(text)
 
     @override
     async def probe(self) -> BackendInfo:
