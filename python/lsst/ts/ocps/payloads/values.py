@@ -2,9 +2,10 @@
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from lsst.ts.ocps.uws.documents import NOT_XML
 
 __all__ = ["MAX_DEPTH", "json_problems", "json_text", "show", "to_text"]
 
@@ -13,8 +14,6 @@ MAX_DEPTH = 32
 
 _INT64 = 2**63
 _SHOWN = 80
-# XML 1.0 section 2.2: a job document has to carry the values, and no escape exists for these.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def json_problems(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
@@ -69,7 +68,7 @@ def _object_problems(value: Mapping[Any, Any], path: str, depth: int) -> Iterato
 
 
 def _text_problems(text: str, path: str) -> Iterator[tuple[str, str]]:
-    if bad := _NOT_XML.search(text):
+    if bad := NOT_XML.search(text):
         yield path, f"{show(text)} contains U+{ord(bad[0]):04X}, which a job document cannot carry"
 
 

@@ -23,7 +23,7 @@ from .progress import PROGRESS_NAMESPACE, Progress
 from .times import format_time
 
 __all__ = [
-    "Progress",
+    "NOT_XML",
     "error_to_votable",
     "job_list_frame",
     "job_list_to_xml",
@@ -32,6 +32,9 @@ __all__ = [
     "parameters_to_xml",
     "results_to_xml",
 ]
+
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""A character that no document can carry, not even escaped (XML 1.0 section 2.2)."""
 
 _VERSION = ' version="1.1"'
 _NAMESPACES = (
@@ -42,7 +45,6 @@ _NAMESPACES = (
 _MAX_INT = 2**31 - 1
 """Largest ``xs:int``, the type of executionDuration."""
 
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 _ATTRIBUTE = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
@@ -133,7 +135,7 @@ def _document(root: str, content: str, version: str = "") -> bytes:
 
 
 def _clean(value: str) -> str:
-    return _ILLEGAL.sub("\ufffd", value)
+    return NOT_XML.sub("\ufffd", value)
 
 
 def _attribute(name: str, value: object) -> str:
