@@ -15,7 +15,6 @@ from vo_models.uws.models import Parameter as ForeignParameter
 
 from lsst.ts.ocps.uws.codec import parse_job, parse_job_list, parse_parameters, parse_progress, parse_results
 from lsst.ts.ocps.uws.documents import (
-    Progress,
     job_list_to_xml,
     job_to_xml,
     parameters_to_xml,
@@ -23,6 +22,7 @@ from lsst.ts.ocps.uws.documents import (
 )
 from lsst.ts.ocps.uws.jobs import ErrorSummary, Job, JobRef, Parameter, Result
 from lsst.ts.ocps.uws.phases import FINAL, ExecutionPhase
+from lsst.ts.ocps.uws.progress import Progress
 from support.uws_samples import Sample, samples_named, schema_problems
 
 URL = "https://host/sleep/async/17"

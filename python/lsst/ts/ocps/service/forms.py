@@ -107,12 +107,7 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
     RequestTooLargeError
         If it has more than ``max_bytes``; the rest is not read.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise RequestTooLargeError(f"the body has more than {max_bytes} bytes")
-    return bytes(body)
+    return b"".join([chunk async for chunk in _limited(request, max_bytes)])
 
 
 def _parse(text: bytes, where: str) -> tuple[tuple[str, str], ...]:
