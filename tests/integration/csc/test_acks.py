@@ -180,7 +180,7 @@ async def test_rule_5_a_wrong_command_gets_one_failed_that_names_every_problem_a
 
 
 async def test_rule_5_a_back_end_that_is_down_is_one_failed_that_names_it(csc_bench: CscBench) -> None:
-    write_configuration(csc_bench.config_dir.parents[1], create_timeout=0.3)
+    write_configuration(csc_bench.config_dir.parents[1], create_timeout=1.0)
     async with csc_bench.csc() as csc, csc_bench.remote() as remote:
         csc_bench.service.is_available = False
         ack = await start(remote)

@@ -91,7 +91,7 @@ def is_planted(content: bytes) -> bool:
 
 @asynccontextmanager
 async def vault(
-    bench: ServedBench, kind: str, folder: Path, login: str = "bearer"
+    bench: ServedBench, kind: str, folder: Path, login: str = "bearer", *, create_timeout: float = TIMEOUT
 ) -> AsyncIterator[tuple[Served, UwsServer | ApiServerDouble]]:
     """A CSC that shows its credentials to a server, and may run the payload ``vault``."""
     token = folder / "token"
@@ -99,7 +99,7 @@ async def vault(
     async with bench.serve(kind) as server:
         credentials = {"kind": login, "file": str(token)} | LOGINS[login][0]
         backend = {"kind": kind, "url": url_of(server), "credentials": credentials, "required": True}
-        bench.configure(kind, url_of(server), create_timeout=0.5)
+        bench.configure(kind, url_of(server), create_timeout=create_timeout)
         config = bench.config_dir / "_init.yaml"
         config.write_text(
             yaml.safe_dump(yaml.safe_load(config.read_text()) | {"backends": {"served": backend}})
@@ -174,7 +174,7 @@ async def test_secrets_that_a_server_quotes_when_it_refuses_are_written_nowhere(
 ) -> None:
     caplog.set_level("DEBUG")
     served_bench.be_patient(lookup=0.3)
-    async with vault(served_bench, kind, tmp_path, login) as (served, server):
+    async with vault(served_bench, kind, tmp_path, login, create_timeout=0.5) as (served, server):
         server.habit = quote_all
         ack = await run_vault(served, key=PARAMETER)
         assert ack.ack == SalRetCode.CMD_FAILED
@@ -199,7 +199,7 @@ async def test_a_secret_that_is_refused_is_not_shown(
 async def test_a_credential_that_is_not_there_is_named_by_its_place(
     served_bench: ServedBench, tmp_path: Path
 ) -> None:
-    async with vault(served_bench, "uws", tmp_path) as (served, _):
+    async with vault(served_bench, "uws", tmp_path, create_timeout=0.5) as (served, _):
         (tmp_path / "token").write_text("")
         await served.remote.cmd_disable.start(timeout=TIMEOUT)
         await served.remote.cmd_standby.start(timeout=TIMEOUT)

@@ -152,10 +152,12 @@ async def test_a_running_job_of_ours_that_no_ledger_knows_is_reported(
             server.jobs[job_id] = _Job(job_id, "sleep", [("RUNID", run_id)])
             server.force(job_id, "EXECUTING")
         async with served_bench.running() as served:
-            await served.spy.wait_for("job_phase")
+            # What is written at the start may come before anybody listens.
+            await eventually(lambda: served.csc.context.tracker.active)
             server.force("1", "COMPLETED")
             (result,) = await served.spy.wait_for("job_result")
             assert (result.exit_code, json.loads(result.result)["runId"]) == (0, ours)
+            await served.spy.wait_for("job_phase")
             assert {event.run_id for event in served.spy.of("job_phase")} == {ours}
 
 

@@ -137,7 +137,7 @@ async def test_a_read_is_tried_again_once_when_the_connection_breaks(bench: Serv
 
 
 async def test_a_slow_answer_ends_with_the_deadline() -> None:
-    async with server_bench(call_timeout=0.3) as bench:
+    async with server_bench(call_timeout=1) as bench:
         created = await bench.create()
 
         async def slow(_: Request) -> None:
@@ -145,7 +145,7 @@ async def test_a_slow_answer_ends_with_the_deadline() -> None:
 
         bench.server.misbehave("GET", "/async/1", slow)
         begin = time.monotonic()
-        with pytest.raises(BackendUnavailableError, match=r"GET .*/sleep/async/1: no answer in 0\.3 s"):
+        with pytest.raises(BackendUnavailableError, match=r"GET .*/sleep/async/1: no answer in 1 s"):
             await bench.backend.read(created.url)
         assert time.monotonic() - begin < 10
 

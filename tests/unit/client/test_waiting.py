@@ -138,14 +138,14 @@ async def test_an_answer_may_come_later_than_the_time_asked_for() -> None:
 
 @pytest.mark.asyncio
 async def test_a_server_that_never_answers_is_given_up() -> None:
-    async with server_bench(call_timeout=0.2, max_wait=1) as bench:
+    async with server_bench(call_timeout=1, max_wait=1) as bench:
         created = await bench.create()
 
         async def never(_: Request) -> None:
             await asyncio.sleep(60)
 
         bench.server.misbehave("GET", "/async/1", never)
-        with pytest.raises(BackendUnavailableError, match=r"no answer in 1\.2 s"):
+        with pytest.raises(BackendUnavailableError, match=r"no answer in 2 s"):
             await bench.backend.wait(created.url, phase=P.PENDING, seconds=1)
 
 

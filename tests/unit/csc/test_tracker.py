@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 import pytest
 
+from lsst.ts.ocps.client.base import Submission
 from lsst.ts.ocps.client.testing import Script
 from lsst.ts.ocps.csc.errors import LedgerDamagedError
 from lsst.ts.ocps.csc.patience import Patience
@@ -47,3 +48,32 @@ def test_a_run_that_ends_while_the_ledger_is_read_is_not_followed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_in_virtual_time(play_a_run_that_ends_while_the_ledger_is_read(monkeypatch))
+
+
+async def play_a_prerequisite_that_cannot_be_looked_for() -> None:
+    world = World(creates_pending=True)
+
+    def fill_the_disk(_submission: Submission) -> Script:
+        world.disk_is_full = True
+        return Script()
+
+    world.service.script = fill_the_disk
+    life = CoreLife(world, None, Patience())
+    await life.start()
+    run = make_run(backend=STORED, accepted_at=time.time(), prerequisites=("vanished",))
+    await life.obey(run)
+    await asyncio.sleep(100.0)
+    (url,) = world.service.jobs()
+    assert world.service.runs_of(url) == 0
+    world.disk_is_full = False
+    await asyncio.sleep(100.0)
+    assert world.service.runs_of(url) == 1
+    assert world.deaths == []
+    assert not world.has_unfinished
+    assert len(world.results_of(run.run_id)) == 1
+    await life.aclose()
+    await world.aclose()
+
+
+def test_a_run_waits_while_the_ledger_does_not_tell_whether_its_prerequisite_has_ended() -> None:
+    run_in_virtual_time(play_a_prerequisite_that_cannot_be_looked_for())

@@ -176,7 +176,13 @@ class Follower:
 
     async def _await_prerequisites(self) -> None:
         for prerequisite in self.record.run.prerequisites:
-            reason = await self._until_woken(self._parts.wait_for_other(prerequisite))
+            try:
+                reason = await self._until_woken(self._parts.wait_for_other(prerequisite))
+            except LedgerError as error:
+                # Whether it has ended cannot be read now.
+                self._parts.on_ledger_error(error)
+                await self._pause(self._parts.patience.trouble)
+                return
             if reason is None:
                 return
             if reason:
