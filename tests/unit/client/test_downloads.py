@@ -1,9 +1,6 @@
 """Large results come piece by piece, under the rules of hosts, credentials and limits."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from lsst.ts.ocps.client.credentials import Credentials
 from lsst.ts.ocps.client.errors import (
@@ -16,19 +13,6 @@ from lsst.ts.ocps.client.uws import UwsBackend
 from support.uws_server import Reply, Request, UwsServer, redirect, text
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[UwsServer]:
-    async with UwsServer() as server:
-        yield server
-
-
-@pytest_asyncio.fixture
-async def store() -> AsyncIterator[UwsServer]:
-    """Another server, as an object store is: another origin, by its port."""
-    async with UwsServer() as server:
-        yield server
 
 
 def backend_of(server: UwsServer, **settings: object) -> UwsBackend:

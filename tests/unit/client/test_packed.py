@@ -2,10 +2,8 @@
 
 import gzip
 import tracemalloc
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.client.credentials import Credentials
@@ -14,12 +12,6 @@ from lsst.ts.ocps.client.transport import HttpTransport
 from support.uws_server import Reply, Request, UwsServer
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[UwsServer]:
-    async with UwsServer() as server:
-        yield server
 
 
 def deadline() -> Deadline:

@@ -1,10 +1,8 @@
 """Who gets a connection, and what becomes of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.client.credentials import Credentials
@@ -14,12 +12,6 @@ from support.processes import until
 from support.uws_server import Request, UwsServer
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[UwsServer]:
-    async with UwsServer() as server:
-        yield server
 
 
 def deadline(seconds: float = 20) -> Deadline:

@@ -2,11 +2,9 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.client.base import Submission
@@ -28,19 +26,6 @@ pytestmark = pytest.mark.asyncio
 
 TOKEN = "planted-secret-token"
 JOB = "<job><jobId>1</jobId><phase>COMPLETED</phase><results><result id='r' href='{}'/></results></job>"
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[UwsServer]:
-    async with UwsServer() as server:
-        yield server
-
-
-@pytest_asyncio.fixture
-async def store() -> AsyncIterator[UwsServer]:
-    """Another server, as an object store is: another origin, by its port."""
-    async with UwsServer() as server:
-        yield server
 
 
 def deadline(seconds: float = 20) -> Deadline:
