@@ -9,8 +9,9 @@ from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .base import Backend, Submission
 from .errors import RequestRefusedError
+from .fake_service import FakeRecord, FakeService, Script
 from .settings import AnyBackendSettings
-from .testing import FakeBackend, FakeRecord, FakeService, Script
+from .testing import FakeBackend
 
 __all__ = ["PIPELINES", "SimulatedService", "SimulationBackend"]
 
