@@ -1,14 +1,8 @@
 """Interface XML to `~lsst.ts.ocps.sal.interface.ComponentInfo` (sal-on-kafka section 3)."""
 
 import functools
-import importlib
-import importlib.metadata
-import importlib.util
-import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
@@ -19,14 +13,12 @@ from defusedxml.ElementTree import parse
 
 from .errors import InterfaceError
 from .interface import ComponentInfo, FieldInfo, TopicInfo, TopicKind
+from .interface_sources import OWN_FIELDS, InterfaceSource, find_ts_xml, open_own, open_ts_xml
 from .standard_fields import ACKCMD_DESCRIPTION, ACKCMD_FIELDS, PRIVATE_FIELDS
 
 __all__ = ["load_component"]
 
 _log = logging.getLogger(__name__)
-
-_OWN_PACKAGE = "lsst.ts.ocps.interfaces"
-_TS_XML = "lsst.ts.xml"
 
 _AVRO_TYPES = {
     "boolean": "boolean",
@@ -38,22 +30,6 @@ _AVRO_TYPES = {
 }
 
 _FILE_KINDS = ("Commands", "Events", "Telemetry")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """One folder with interface XML."""
-
-    directory: Traversable
-    standard_fields: Mapping[str, FieldInfo]
-    """The private fields and those of ackcmd, with the descriptions that belong to this folder."""
-
-    rev_codes: Mapping[str, Mapping[str, str]]
-    """Pinned revCodes by component and sal name."""
-
-    xml_version: str = "builtin"
-    is_definitive: bool = False
-    """Whether all texts are those of the site, so that a computed revCode is the site's."""
 
 
 def load_component(name: str, directory: Path | None = None) -> ComponentInfo:
@@ -77,18 +53,18 @@ def load_component(name: str, directory: Path | None = None) -> ComponentInfo:
     """
     if directory is not None:
         return _load(name, directory, None)
-    return _load(name, None, _find_ts_xml())
+    return _load(name, None, find_ts_xml())
 
 
 @functools.cache
 def _load(name: str, directory: Path | None, ts_xml: Path | None) -> ComponentInfo:
     if directory is not None:
-        component = _read_component(name, _Source(directory, _OWN_FIELDS, {}))
+        component = _read_component(name, InterfaceSource(directory, OWN_FIELDS, {}))
         return _require(name, component)
-    own = _read_component(name, _open_own())
+    own = _read_component(name, open_own())
     if ts_xml is None:
         return _require(name, own)
-    return _merge(name, _read_component(name, _open_ts_xml(ts_xml)), own)
+    return _merge(name, _read_component(name, open_ts_xml(ts_xml)), own)
 
 
 def _require(name: str, component: ComponentInfo | None) -> ComponentInfo:
@@ -120,76 +96,10 @@ def _merge(name: str, site: ComponentInfo | None, own: ComponentInfo | None) -> 
     )
 
 
-# Where interfaces come from -----------------------------------------------------------------------------
-
-_OWN_FIELDS = MappingProxyType({**PRIVATE_FIELDS, **ACKCMD_FIELDS})
+# Reading
 
 
-@functools.cache
-def _open_own() -> _Source:
-    directory = files(_OWN_PACKAGE)
-    rev_codes = json.loads((directory / "rev_codes.json").read_text(encoding="utf-8"))
-    return _Source(directory, _OWN_FIELDS, rev_codes)
-
-
-def _find_ts_xml() -> Path | None:
-    """The folder with the interfaces of an installed ts_xml, found without importing it."""
-    spec = importlib.util.find_spec(_TS_XML)
-    for root in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for folder in ("interfaces", "sal_interfaces"):
-            candidate = Path(root) / "data" / folder
-            if (candidate / "SALSubsystems.xml").is_file():
-                return candidate
-    return None
-
-
-def _open_ts_xml(directory: Path) -> _Source:
-    fields = _read_ts_xml_fields()
-    if fields is not None:
-        return _Source(directory, fields, {}, _get_ts_xml_version(), is_definitive=True)
-    # Without its texts a computed revCode cannot be right; the pinned one may be.
-    _log.warning("no descriptions of the private fields in %s.topic_info: revCodes are ours", _TS_XML)
-    return _Source(directory, _OWN_FIELDS, _open_own().rev_codes, _get_ts_xml_version())
-
-
-def _read_ts_xml_fields() -> Mapping[str, FieldInfo] | None:
-    """Our standard fields with the descriptions of the installed ts_xml, which its XML does not hold."""
-    try:
-        topic_info = importlib.import_module(f"{_TS_XML}.topic_info")
-        theirs = {**topic_info.PRIVATE_FIELDS, **topic_info.ACKCMD_FIELDS}
-        return MappingProxyType(
-            {
-                name: FieldInfo(
-                    name=name,
-                    sal_type=info.sal_type,
-                    avro_type=info.avro_type,
-                    units=theirs[name].units,
-                    description=theirs[name].description,
-                )
-                for name, info in _OWN_FIELDS.items()
-            }
-        )
-    except (ImportError, AttributeError, KeyError, TypeError) as error:
-        _log.debug("%s.topic_info cannot be used: %r", _TS_XML, error)
-        return None
-
-
-def _get_ts_xml_version() -> str:
-    for distribution in ("ts-xml", "lsst-ts-xml"):
-        try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    try:
-        return str(importlib.import_module(f"{_TS_XML}.version").__version__)
-    except (ImportError, AttributeError):
-        return "?"
-
-
-# Reading ------------------------------------------------------------------------------------------------
-
-
-def _read_component(name: str, source: _Source) -> ComponentInfo | None:
+def _read_component(name: str, source: InterfaceSource) -> ComponentInfo | None:
     entry = _find_subsystem(name, source.directory)
     if entry is None:
         return None
@@ -265,7 +175,7 @@ def _find_generics(entry: Element, directory: Traversable) -> Iterator[tuple[Ele
         yield from ((element, file) for element in found)
 
 
-def _read_set(name: str, kind: str, source: _Source) -> list[Element]:
+def _read_set(name: str, kind: str, source: InterfaceSource) -> list[Element]:
     file = f"{name}_{kind}.xml"
     tag = f"SAL{kind.rstrip('s')}"
     for path in (source.directory / name / file, source.directory / file):
@@ -275,7 +185,7 @@ def _read_set(name: str, kind: str, source: _Source) -> list[Element]:
 
 
 def _read_topic(
-    element: Element, file: str, component_name: str, is_indexed: bool, source: _Source
+    element: Element, file: str, component_name: str, is_indexed: bool, source: InterfaceSource
 ) -> TopicInfo:
     _, _, sal_name = _topic_name(element, file).partition("_")
     fields = _private_fields(is_indexed, source)
@@ -296,7 +206,7 @@ def _read_topic(
     )
 
 
-def _make_ackcmd(component_name: str, is_indexed: bool, source: _Source) -> TopicInfo:
+def _make_ackcmd(component_name: str, is_indexed: bool, source: InterfaceSource) -> TopicInfo:
     public = {name: source.standard_fields[name] for name in ACKCMD_FIELDS}
     return TopicInfo(
         component_name=component_name,
@@ -310,7 +220,7 @@ def _make_ackcmd(component_name: str, is_indexed: bool, source: _Source) -> Topi
     )
 
 
-def _private_fields(is_indexed: bool, source: _Source) -> dict[str, FieldInfo]:
+def _private_fields(is_indexed: bool, source: InterfaceSource) -> dict[str, FieldInfo]:
     return {name: source.standard_fields[name] for name in PRIVATE_FIELDS if is_indexed or name != "salIndex"}
 
 
