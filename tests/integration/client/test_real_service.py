@@ -121,11 +121,14 @@ async def test_progress_of_a_job_is_seen(bench: ServiceBench) -> None:
     await bench.backend.delete(created.url)
 
 
-async def test_the_reason_of_a_failure_is_told(bench: ServiceBench) -> None:
+async def test_the_detail_of_a_failure_is_told(bench: ServiceBench) -> None:
     created = await bench.run(fail="first line\nno such image")
     job = await finished(bench.backend, created.url)
     assert job.error is not None
     assert job.error.message == "no such image"
+    detail = await bench.backend.error_detail(created.url)
+    assert detail is not None
+    assert "first line" in detail
 
 
 async def test_each_wrong_parameter_is_named_in_the_refusal(bench: ServiceBench) -> None:

@@ -310,3 +310,13 @@ async def test_the_version_is_asked_for_once_and_may_be_missing(bench: ServerBen
     assert (await bench.backend.probe()).version == ""
     assert len(bench.server.sent("GET", "/capabilities")) == 1
     assert len(bench.server.sent("GET", "/availability")) == 2
+
+
+async def test_the_detail_of_an_error_is_read(bench: ServerBench) -> None:
+    created = await bench.run(fail="broken")
+    assert (await finished(bench.backend, created.url)).phase == P.ERROR
+    assert await bench.backend.error_detail(created.url) == "broken\n\nmore"
+    assert await bench.backend.error_detail((await bench.create()).url) is None
+    bench.server.misbehave("GET", "/error", status(500))
+    with pytest.raises(BackendFailedError):
+        await bench.backend.error_detail(created.url)

@@ -110,11 +110,19 @@ async def test_a_job_from_creation_to_deletion(server: str) -> None:
 
 @every_server
 async def test_a_job_that_fails_says_why(server: str) -> None:
-    async with replaying(server, "create-error-303", "job-error") as (backend, _):
+    async with replaying(server, "create-error-303", "job-error", "error-error") as (backend, _):
         created = await backend.create(SUBMISSION)
         assert created.job.error is not None
         assert created.job.phase is ExecutionPhase.ERROR
-        assert created.job.error.message
+        detail = await backend.error_detail(created.url)
+        assert detail is not None
+        assert created.job.error.message.removeprefix("Error: ") in detail
+
+
+@every_server
+async def test_a_job_that_did_not_fail_has_no_detail(server: str) -> None:
+    async with replaying(server, "error-pending") as (backend, _):
+        assert await backend.error_detail(location(server)) is None
 
 
 @every_server

@@ -24,6 +24,7 @@ __all__ = [
     "Answer",
     "error_for_fault",
     "error_for_status",
+    "error_text",
     "is_login_page",
     "is_login_path",
     "quote",
@@ -92,6 +93,14 @@ def quote(content: bytes) -> str:
     fault = _fault(content)
     text = f"{fault.code}: {fault.message}" if fault else content[:2000].decode("utf-8", "replace").strip()
     return quoted(text, length=200) if text else "no explanation"
+
+
+def error_text(content: bytes) -> str | None:
+    """The explanation in an ``error`` resource (DALI 1.1 section 4.2); None if it is empty."""
+    fault = _fault(content)
+    if fault is not None:
+        return fault.message
+    return content.decode("utf-8", "replace").strip() or None
 
 
 def is_login_path(path: str) -> bool:

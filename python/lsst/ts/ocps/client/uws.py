@@ -13,11 +13,11 @@ from typing_extensions import Unpack, override
 from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.uws.codec import parse_job, parse_job_list
 from lsst.ts.ocps.uws.errors import UwsDocumentError
-from lsst.ts.ocps.uws.jobs import Job, JobRef
+from lsst.ts.ocps.uws.jobs import ErrorSummary, Job, JobRef
 from lsst.ts.ocps.uws.phases import FINAL, UNDER_WAY, ExecutionPhase
 from lsst.ts.ocps.uws.times import format_time, parse_time
 
-from .answers import MAX_EXPLANATION, Answer, error_for_status, show_url
+from .answers import MAX_EXPLANATION, Answer, error_for_status, error_text, show_url
 from .base import BackendInfo, CreatedJob, Submission
 from .errors import (
     BackendAuthenticationError,
@@ -90,7 +90,8 @@ class UwsBackend(HttpBackend[UwsSettings]):
 
     @override
     async def read(self, url: str) -> Job:
-        return await self._read(_job_url(url), self._deadline("reading a job"))
+        url = _job_url(url)
+        return await self._with_reason(url, await self._read(url, self._deadline("reading a job")))
 
     @override
     async def wait(self, url: str, *, phase: ExecutionPhase, seconds: float) -> Job:
@@ -111,7 +112,7 @@ class UwsBackend(HttpBackend[UwsSettings]):
             job = await self._read(url, deadline)
         took = time.monotonic() - started
         self._meter.note(asked=asked, took=took, before=phase, after=job.phase)
-        return job
+        return await self._with_reason(url, job)
 
     @override
     async def abort(self, url: str) -> None:
@@ -206,6 +207,37 @@ class UwsBackend(HttpBackend[UwsSettings]):
             text = f"the result is at {show_url(url)}, and that host is not among the result_hosts"
             raise self._http.error(RequestRefusedError, answer, text)
         return answer
+
+    async def error_detail(self, url: str) -> str | None:
+        """Read what the ``error`` resource of a failed job tells.
+
+        Parameters
+        ----------
+        url
+            The job.
+
+        Returns
+        -------
+        str or None
+            At most 64 KiB of explanation; None if the job did not fail or the server tells nothing.
+        """
+        deadline = self._deadline("reading the error of a job")
+        answer = await self._fetch(f"{_job_url(url)}/error", deadline, MAX_EXPLANATION)
+        if answer.status in {404, 410}:
+            return None
+        text = error_text(self._documents.check_readable(answer).content)
+        return None if text is None else self._http.redact(text)
+
+    async def _with_reason(self, url: str, job: Job) -> Job:
+        """Ask a failed job whose document does not say why, as it only should, for its ``error`` resource."""
+        if job.phase is not ExecutionPhase.ERROR or (job.error is not None and job.error.message):
+            return job
+        try:
+            detail = await self.error_detail(url)
+        except BackendError as error:
+            self._log.warning("%s failed, and why cannot be read: %s", url, error)
+            return job
+        return job if detail is None else replace(job, error=ErrorSummary(detail, has_detail=True))
 
     @override
     async def probe(self) -> BackendInfo:
