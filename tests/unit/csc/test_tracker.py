@@ -8,11 +8,15 @@ import pytest
 
 from lsst.ts.ocps.client.base import Submission
 from lsst.ts.ocps.client.testing import Script
+from lsst.ts.ocps.csc.documents import build_report, reported_job_id
 from lsst.ts.ocps.csc.errors import LedgerDamagedError
 from lsst.ts.ocps.csc.patience import Patience
 from lsst.ts.ocps.csc.records import RunRecord
+from lsst.ts.ocps.csc.results import RunResults
+from lsst.ts.ocps.csc.runs import AbortAsked, ReportBuilt
+from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.mortal_csc import STORED, CoreLife, World
-from support.runs import make_run
+from support.runs import ended_record, make_record, make_run, with_news
 from support.virtual_time import run_in_virtual_time
 
 
@@ -77,3 +81,35 @@ async def play_a_prerequisite_that_cannot_be_looked_for() -> None:
 
 def test_a_run_waits_while_the_ledger_does_not_tell_whether_its_prerequisite_has_ended() -> None:
     run_in_virtual_time(play_a_prerequisite_that_cannot_be_looked_for())
+
+
+async def play_a_report_that_is_out_though_the_ledger_does_not_say_so() -> None:
+    """The ack of a detached command that is sent again comes before what its job is settled by."""
+    world = World(creates_pending=True)
+    life = CoreLife(world, None, Patience())
+    aborted = with_news(make_record(backend=STORED), AbortAsked())
+    told = ended_record(ExecutionPhase.ABORTED, backend=STORED, detach=True)
+    report = build_report(told, RunResults())
+    for record in (aborted, with_news(told, ReportBuilt(report))):
+        assert await life.ledger.add(record) is None
+    fields = {"job_id": reported_job_id(told), "exit_code": report.exit_code, "result": report.result}
+    world.log.records.append(("evt_job_result", fields))
+    acknowledge = life.reporter.acknowledge
+
+    async def acknowledge_slowly(record: RunRecord) -> None:
+        await asyncio.sleep(1.0)
+        await acknowledge(record)
+
+    life.reporter.acknowledge = acknowledge_slowly  # type: ignore[method-assign, assignment]
+    await life.start()
+    await asyncio.sleep(100.0)
+    assert not world.has_unfinished
+    for record in (told, aborted):
+        assert len(world.results_of(record.run.run_id)) == 1
+    assert world.deaths == []
+    await life.aclose()
+    await world.aclose()
+
+
+def test_what_an_earlier_process_may_have_reported_is_settled_before_another_run_is_reported() -> None:
+    run_in_virtual_time(play_a_report_that_is_out_though_the_ledger_does_not_say_so())

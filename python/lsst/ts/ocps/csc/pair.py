@@ -60,10 +60,21 @@ class PairWriter:
         self._on_ledger_error = on_ledger_error
         self._log = get_logger("reporter")
         self._lock = asyncio.Lock()
+        self._doubtful: set[str] = set()
+        self._is_certain = asyncio.Event()
+        self._is_certain.set()
         self._tasks = TaskSupervisor("pairs")
 
+    def doubt(self, run_id: str) -> None:
+        """Write no other pair until that of this run, left at ``reporting``, is settled.
+
+        Whether it is out can only be seen as long as it is the last.
+        """
+        self._doubtful.add(run_id)
+        self._is_certain.clear()
+
     async def write(self, record: RunRecord, report: Report | None) -> RunRecord:
-        """Write the pair of one run; returns when the ledger knows.
+        """Write the pair of one run, when there is no doubt about another; returns when the ledger knows.
 
         Cancelling the caller does not tear the pair apart.
 
@@ -79,6 +90,8 @@ class PairWriter:
         RunRecord
             The same run, reported.
         """
+        if report is not None:
+            await self._is_certain.wait()
         task = self._tasks.start(self._write(record, report), name=record.run.run_id)
         return await asyncio.shield(task)
 
@@ -114,6 +127,9 @@ class PairWriter:
                 await self.acknowledge(record, report.ack, report.ack_result)
             record = observe(record, ReportWritten())
             saved = self._ledger.save(record)
+        self._doubtful.discard(record.run.run_id)
+        if not self._doubtful:
+            self._is_certain.set()
         # The next pair need not wait for this: the ledger keeps the order, and no other run can be at
         # "reporting" there before this one is not.
         await self._endure(saved)

@@ -223,6 +223,10 @@ class Reporter:
         self._acked_at.pop(record.run.run_id, None)
         return record
 
+    def doubt(self, run_id: str) -> None:
+        """A run was left at ``reporting`` by an earlier process: no other one is reported before it is."""
+        self._pairs.doubt(run_id)
+
     async def settle_rejected(self, record: RunRecord) -> RunRecord:
         """Settle a rejected command whose only acknowledgement the SAL layer sends.
 

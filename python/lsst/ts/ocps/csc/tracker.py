@@ -23,7 +23,7 @@ from .parts import Parts
 from .patience import Patience
 from .prerequisites import wait_for_job
 from .reconcile import Reconciler, Surroundings
-from .records import CommandKey, Run, RunRecord
+from .records import CommandKey, Reporting, Run, RunRecord
 from .reporter import Reporter
 from .runs import CreateIntended, observe
 
@@ -262,6 +262,8 @@ class Tracker:
         run_id = follower.record.run.run_id
         self._followers[run_id] = follower
         self._parts.reporter.note_change()
+        if isinstance(follower.record.state, Reporting):
+            self._parts.reporter.doubt(run_id)
         _ = self._tasks.start(self._run(follower), name=run_id)
 
     async def _run(self, follower: Follower) -> None:
