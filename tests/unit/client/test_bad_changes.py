@@ -1,9 +1,6 @@
 """Creations, starts, aborts and deletions that go wrong: what is known then; nothing is sent twice."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from lsst.ts.ocps.client.errors import (
     BackendAuthenticationError,
@@ -15,30 +12,13 @@ from lsst.ts.ocps.client.errors import (
 from lsst.ts.ocps.client.settings import UwsSettings
 from lsst.ts.ocps.client.uws import UwsBackend
 from lsst.ts.ocps.uws.phases import ExecutionPhase
-from support.uws_bench import ServerBench, server_bench
+from support.bad_answers import FAULT, LOGIN, twice
+from support.uws_bench import ServerBench
 from support.uws_server import Behaviour, drop, html, redirect, status, text
 
 pytestmark = pytest.mark.asyncio
 
 P = ExecutionPhase
-HEAD = 'xmlns:uws="http://www.ivoa.net/xml/UWS/v1.0"'
-LOGIN = '<body><form><input name="p" type="password"/></form></body>'
-GATEWAY = "<html><title>Bad Gateway</title></html>"
-FAULT = (
-    '<VOTABLE><RESOURCE type="results"><INFO name="QUERY_STATUS" value="ERROR">{}</INFO></RESOURCE></VOTABLE>'
-)
-
-
-@pytest_asyncio.fixture
-async def bench() -> AsyncIterator[ServerBench]:
-    async with server_bench(call_timeout=20) as bench:
-        yield bench
-
-
-def twice(behaviour: Behaviour) -> tuple[Behaviour, Behaviour]:
-    """For reads, which are tried again once when a connection breaks."""
-    return behaviour, behaviour
-
 
 BAD_CREATES: list[tuple[str, Behaviour, type[BackendError], str]] = [
     ("200", text("<jobs/>"), BackendFailedError, "200"),

@@ -2,28 +2,20 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 
 from lsst.ts.ocps.client.errors import RequestRefusedError
 from lsst.ts.ocps.uws.jobs import ErrorSummary
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.backend_bench import VALUE, finished
-from support.uws_bench import ServerBench, server_bench
+from support.uws_bench import ServerBench
 from support.uws_server import Reply, Request, redirect, status, text
 
 pytestmark = pytest.mark.asyncio
 
 P = ExecutionPhase
-
-
-@pytest_asyncio.fixture
-async def bench() -> AsyncIterator[ServerBench]:
-    async with server_bench() as bench:
-        yield bench
 
 
 async def live(bench: ServerBench) -> None:
