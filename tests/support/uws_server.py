@@ -182,6 +182,8 @@ class UwsServer(HttpServer):
                 return Reply(body=self._document(job).encode())
             case ["results", "result.json"] if job.phase == "COMPLETED":
                 return Reply(body=(job.value("value") or "{}").encode(), kind="application/json")
+            case ["error"] if job.phase == "ERROR":
+                return Reply(body=f"Error: {job.value('fail')}\n\nmore".encode(), kind="text/plain")
         return Reply(404, b"UsageError: not found", kind="text/plain")
 
     async def _wait(self, job: _Job, request: Request) -> None:
