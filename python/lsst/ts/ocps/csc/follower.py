@@ -18,7 +18,7 @@ from .crowd import Watched
 from .errors import LedgerError
 from .logs import BoundLogger, get_logger
 from .parts import Parts
-from .records import Creating, Ended, OutcomeKind, Run, Running, RunRecord, Starting
+from .records import Creating, Ended, OutcomeKind, Running, RunRecord, Starting
 from .results import RunResults, fetch_results
 from .runs import (
     AbortAsked,
@@ -35,7 +35,7 @@ from .runs import (
     observe,
 )
 from .secrets import Secrets
-from .slots import ALL_PAYLOADS
+from .slots import RunSlots
 from .teller import Teller
 
 __all__ = ["Follower"]
@@ -73,6 +73,7 @@ class Follower:
         self._parts = parts
         self._is_restored = is_restored
         self._pairs = pairs
+        self._slots = RunSlots(parts.slots, record.run)
         self._teller = Teller(parts, is_restored=is_restored)
         self._wake = asyncio.Event()
         # What an earlier process did last is in doubt: the phase is read before anything is sent.
@@ -132,21 +133,15 @@ class Follower:
                     break
                 await self._act(action)
         finally:
-            self._release_slots()
+            self._slots.release()
             self._teller.stop_acknowledging()
 
     def _occupy_slots(self) -> None:
         """A job that runs, or may run, has slots before any of the runs that wait is looked after."""
         state, run = self.record.state, self.record.run
         if isinstance(state, Starting | Running) or (isinstance(state, Creating) and not run.creates_pending):
-            self._parts.slots.occupy(run.payload, run.run_id)
-            self._parts.slots.occupy(ALL_PAYLOADS, run.run_id)
+            self._slots.occupy()
             self._progress = replace(self._progress, has_slot=True)
-
-    def _release_slots(self) -> None:
-        payload, run_id = self.record.run.payload, self.record.run.run_id
-        self._parts.slots.release(payload, run_id)
-        self._parts.slots.release(ALL_PAYLOADS, run_id)
 
     async def _act(self, action: Action) -> None:
         self._wake.clear()
@@ -191,15 +186,8 @@ class Follower:
         self._progress = replace(self._progress, prerequisites_ended=True)
 
     async def _await_slot(self) -> None:
-        run = self.record.run
-        if await self._until_woken(self._acquire_slots(run)):
+        if await self._until_woken(self._slots.acquire()):
             self._progress = replace(self._progress, has_slot=True)
-
-    async def _acquire_slots(self, run: Run) -> bool:
-        # Always in this order: whoever has a slot among all waits for nothing more.
-        await self._parts.slots.acquire(run.payload, run.run_id, run.max_active)
-        await self._parts.slots.acquire(ALL_PAYLOADS, run.run_id, run.max_active_of_all)
-        return True
 
     # While there is a job
 
@@ -288,7 +276,7 @@ class Follower:
 
     async def _report(self) -> None:
         # The job has ended: whoever waits for its place need not wait for the report too.
-        self._release_slots()
+        self._slots.release()
         record, outcome = self.record, self.record.outcome
         is_rejected = outcome is not None and outcome.kind is OutcomeKind.REJECTED
         if is_rejected and not self._is_restored:

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections import defaultdict, deque
+from typing import Literal
 
-__all__ = ["ALL_PAYLOADS", "Slots"]
+from .records import Run
 
-ALL_PAYLOADS = "*"
+__all__ = ["RunSlots", "Slots"]
+
+_ALL_PAYLOADS = "*"
 """Stands for all payloads together, where one is named."""
 
 
@@ -65,3 +68,37 @@ class Slots:
                 future.set_result(None)
         if not holders and not waiting:
             del self._holders[payload], self._waiting[payload]
+
+
+class RunSlots:
+    """The two slots of one run: among the runs of its payload, and among all.
+
+    Parameters
+    ----------
+    slots
+        Those of all runs.
+    run
+        Whose.
+    """
+
+    def __init__(self, slots: Slots, run: Run) -> None:
+        self._slots = slots
+        self._run = run
+
+    def occupy(self) -> None:
+        """Take both whether or not they are free: the job runs already."""
+        for payload in (self._run.payload, _ALL_PAYLOADS):
+            self._slots.occupy(payload, self._run.run_id)
+
+    async def acquire(self) -> Literal[True]:
+        """Wait for both."""
+        run = self._run
+        # Always in this order: whoever has a slot among all waits for nothing more.
+        await self._slots.acquire(run.payload, run.run_id, run.max_active)
+        await self._slots.acquire(_ALL_PAYLOADS, run.run_id, run.max_active_of_all)
+        return True
+
+    def release(self) -> None:
+        """Give both back; harmless if the run holds none."""
+        for payload in (self._run.payload, _ALL_PAYLOADS):
+            self._slots.release(payload, self._run.run_id)
