@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from lsst.ts.ocps.aio.batches import BatchThread
 
 from .errors import LedgerDamagedError, LedgerError, LedgerRowMissingError
-from .ledger_file import LedgerLock, check_file_system, map_sqlite_error, open_database, set_aside
+from .ledger_file import LedgerLock, map_sqlite_error, open_ledger
 from .logs import get_logger
 from .records import RECORD, CommandKey, RunRecord
 
@@ -57,29 +57,6 @@ def _to_row(record: RunRecord) -> dict[str, Any]:
         "ended_at": None if outcome is None else time.time(),
         "record": RECORD.dump_json(record).decode(),
     }
-
-
-def _open(folder: Path, name: str) -> tuple[Path, LedgerLock, sqlite3.Connection, str]:
-    if not folder.is_dir():
-        raise LedgerError(f"the state folder {folder} does not exist or is not a folder")
-    path = folder.resolve() / name
-    check_file_system(path.parent)
-    lock = LedgerLock(path.with_suffix(".lock"))
-    lock.acquire()
-    try:
-        return (path, lock, *_open_or_replace(path))
-    except LedgerError:
-        lock.release()
-        raise
-
-
-def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, str]:
-    """The database, and what happened to the last one."""
-    try:
-        return open_database(path), ""
-    except LedgerDamagedError as error:
-        aside = set_aside(path)
-        return open_database(path), f"{error}; it is kept as {aside.name}, and a new one was begun"
 
 
 class Ledger:
@@ -134,7 +111,7 @@ class Ledger:
             If it cannot be used: no folder, another owner, read-only, on a network file system, no ledger of
             ours or one of a later version. One that is damaged is kept aside instead, and `damage` says so.
         """
-        return cls(*await asyncio.to_thread(_open, folder, f"ocps-{index}.sqlite3"))
+        return cls(*await asyncio.to_thread(open_ledger, folder, f"ocps-{index}.sqlite3"))
 
     @property
     def path(self) -> Path:

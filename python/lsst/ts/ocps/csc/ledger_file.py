@@ -12,9 +12,8 @@ __all__ = [
     "LedgerLock",
     "check_file_system",
     "map_sqlite_error",
-    "open_database",
+    "open_ledger",
     "prepare_database",
-    "set_aside",
 ]
 
 _SCHEMA_VERSION = 1
@@ -138,24 +137,49 @@ def map_sqlite_error(path: Path, error: sqlite3.Error) -> LedgerError:
     return LedgerDamagedError(f"ledger {path} is damaged or is no ledger: {text}")
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a damaged ledger, with what SQLite keeps beside it; only its owner may.
+def open_ledger(folder: Path, name: str) -> tuple[Path, LedgerLock, sqlite3.Connection, str]:
+    """Become the owner of a ledger; a damaged one is kept aside, and a new one is begun.
 
     Parameters
     ----------
-    path
-        The database file.
+    folder
+        Where it is, or is to be.
+    name
+        Name of its file.
 
     Returns
     -------
-    Path
-        Its new name, which says when that was (UTC).
+    tuple
+        The file, what says that it has an owner, the open database, and what was wrong with the last one.
 
     Raises
     ------
     LedgerError
-        If it cannot be renamed.
+        If the folder does not exist or will not do, the ledger has another owner, or cannot be used.
     """
+    if not folder.is_dir():
+        raise LedgerError(f"the state folder {folder} does not exist or is not a folder")
+    path = folder.resolve() / name
+    check_file_system(path.parent)
+    lock = LedgerLock(path.with_suffix(".lock"))
+    lock.acquire()
+    try:
+        return (path, lock, *_open_or_replace(path))
+    except LedgerError:
+        lock.release()
+        raise
+
+
+def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, str]:
+    try:
+        return _open_database(path), ""
+    except LedgerDamagedError as error:
+        aside = _set_aside(path)
+        return _open_database(path), f"{error}; it is kept as {aside.name}, and a new one was begun"
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a damaged ledger, with what SQLite keeps beside it, to a name that says when that was (UTC)."""
     aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
     try:
         for suffix in ("-wal", "-shm", ""):
@@ -167,14 +191,8 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open the ledger's file, or make it; every commit is on the disk before it returns.
-
-    Raises
-    ------
-    LedgerError
-        If the file cannot be opened and written, is damaged, or was written by a later version.
-    """
+def _open_database(path: Path) -> sqlite3.Connection:
+    """Open the file, or make it; every commit is on the disk before it returns."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
