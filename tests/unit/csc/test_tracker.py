@@ -113,3 +113,31 @@ async def play_a_report_that_is_out_though_the_ledger_does_not_say_so() -> None:
 
 def test_what_an_earlier_process_may_have_reported_is_settled_before_another_run_is_reported() -> None:
     run_in_virtual_time(play_a_report_that_is_out_though_the_ledger_does_not_say_so())
+
+
+async def play_a_report_that_nobody_settles() -> None:
+    world = World(creates_pending=True)
+    life = CoreLife(world, None, Patience())
+    told = ended_record(ExecutionPhase.COMPLETED, backend=STORED)
+    other = ended_record(ExecutionPhase.COMPLETED, backend=STORED)
+    for record in (with_news(told, ReportBuilt(build_report(told, RunResults()))), other):
+        assert await life.ledger.add(record) is None
+    report = life.reporter.report
+
+    async def fail_at_one(record: RunRecord, results: RunResults) -> RunRecord:
+        if record.run == told.run:
+            await asyncio.sleep(1.0)
+            raise ZeroDivisionError
+        return await report(record, results)
+
+    life.reporter.report = fail_at_one  # type: ignore[method-assign]
+    await life.start()
+    await asyncio.sleep(5.0)
+    assert world.deaths
+    assert len(world.results_of(other.run.run_id)) == 1
+    await life.aclose()
+    await world.aclose()
+
+
+def test_a_report_that_nobody_settles_any_more_holds_up_no_other() -> None:
+    run_in_virtual_time(play_a_report_that_nobody_settles())

@@ -73,6 +73,12 @@ class PairWriter:
         self._doubtful.add(run_id)
         self._is_certain.clear()
 
+    def trust(self, run_id: str) -> None:
+        """That of this run is settled, or nobody settles it any more; harmless if there was no doubt."""
+        self._doubtful.discard(run_id)
+        if not self._doubtful:
+            self._is_certain.set()
+
     async def write(self, record: RunRecord, report: Report | None) -> RunRecord:
         """Write the pair of one run, when there is no doubt about another; returns when the ledger knows.
 
@@ -127,9 +133,7 @@ class PairWriter:
                 await self.acknowledge(record, report.ack, report.ack_result)
             record = observe(record, ReportWritten())
             saved = self._ledger.save(record)
-        self._doubtful.discard(record.run.run_id)
-        if not self._doubtful:
-            self._is_certain.set()
+        self.trust(record.run.run_id)
         # The next pair need not wait for this: the ledger keeps the order, and no other run can be at
         # "reporting" there before this one is not.
         await self._endure(saved)

@@ -227,6 +227,10 @@ class Reporter:
         """A run was left at ``reporting`` by an earlier process: no other one is reported before it is."""
         self._pairs.doubt(run_id)
 
+    def trust(self, run_id: str) -> None:
+        """Others wait no longer for the report of a run: its follower has ended, however that came."""
+        self._pairs.trust(run_id)
+
     async def settle_rejected(self, record: RunRecord) -> RunRecord:
         """Settle a rejected command whose only acknowledgement the SAL layer sends.
 

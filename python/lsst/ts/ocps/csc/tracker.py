@@ -272,6 +272,7 @@ class Tracker:
             await follower.run()
         finally:
             del self._followers[run_id]
+            self._parts.reporter.trust(run_id)
             self._reconciler.note_end(follower.record)
             self._parts.reporter.note_change()
             # Whoever waits for this follower must not wait for a dead one.
