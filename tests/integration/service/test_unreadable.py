@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from lsst.ts.ocps.executors.testing import FakeCluster
+from lsst.ts.ocps.service import listing
 from lsst.ts.ocps.service.errors import UnreadableJobError
+from lsst.ts.ocps.service.forms import Form
 from lsst.ts.ocps.service.instances import InstanceTable
 from lsst.ts.ocps.service.owners import Caller
 from lsst.ts.ocps.service.schema import now
@@ -99,6 +102,24 @@ async def test_it_is_in_no_list_and_told_of_once_and_its_reader_is_told_so(fake:
         assert len(told_of(records, bad)) == 1
         assert "Secret" not in str(records)
     assert not fake.context.failure.done()
+
+
+@pytest.mark.parametrize("bad", [0, 50])
+async def test_a_long_list_is_whole_without_it(
+    fake: FakeService, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    jobs = [await fake.context.jobs.create("work", Form(())) for _ in range(51)]
+    with capture_logs():
+        Table(fake).damage(jobs[bad].job_id)
+        listed = (await fake.calls.http.get("/api/v1/job")).json()
+        # Lists are read in parts; of one of them there may be nothing else.
+        monkeypatch.setattr(listing, "_read_many", partial(read_one_by_one, listing._read_many))
+        assert (await fake.calls.http.get("/api/v1/job")).json() == listed
+    assert {job["jobId"] for job in listed} == {job.job_id for job in jobs} - {jobs[bad].job_id}
+
+
+async def read_one_by_one(read: Any, *arguments: Any, **values: Any) -> Any:
+    return await read(*arguments, **(values | {"part": 1}))
 
 
 async def test_whoever_may_not_see_it_is_not_told_that_it_is_there(fake: FakeService) -> None:

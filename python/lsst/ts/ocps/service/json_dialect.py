@@ -82,8 +82,10 @@ async def list_objects(request: Request) -> Response:
         objects = [to_object(stored, jobs.find_definition(stored.payload)) for stored in listed]
         return json.dumps(objects).encode()[1:-1]
 
-    first, *parts = await jobs.list_whole(phases, write, last=_MAX_LISTED)
-    return LongResponse([b"[", first, *(b", " + part for part in parts), b"]"], media_type=_MEDIA_TYPE)
+    # Of a part there may be nothing that can be read.
+    parts = [part for part in await jobs.list_whole(phases, write, last=_MAX_LISTED) if part]
+    further = (b", " + part for part in parts[1:])
+    return LongResponse([b"[", *parts[:1], *further, b"]"], media_type=_MEDIA_TYPE)
 
 
 @json_router.get("/job/{job_id}", summary="A job")
