@@ -168,6 +168,28 @@ class TestFetcher:
         assert server.requests == []
         assert not (tmp_path / "a").exists()
 
+    async def test_what_may_be_inside_is_one_port_of_a_host(self, tmp_path: Path) -> None:
+        async with FileServer(reply()) as server, FileServer(reply()) as other:
+            hosts = [f"data.example:{each.port}" for each in (server, other)]
+            settings = section(other.port, hosts=hosts)
+            with pytest.raises(FetchError, match="not a host of the public internet"):
+                await fetch(server, tmp_path / "a", settings, Resolver(["127.0.0.1"]))
+            assert await fetch(other, tmp_path / "a", settings, Resolver(["127.0.0.1"])) == len(CONTENT)
+        assert server.requests == []
+
+    async def test_proxies_of_the_environment_are_not_asked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They resolve the name once more, and may lead anywhere."""
+        async with FileServer(reply(b"theirs")) as proxy, FileServer(reply()) as server:
+            for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+                monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+            monkeypatch.delenv("no_proxy", raising=False)
+            monkeypatch.delenv("NO_PROXY", raising=False)
+            size = await fetch(server, tmp_path / "a", section(server.port), Resolver(["127.0.0.1"]))
+        assert size == len(CONTENT)
+        assert proxy.requests == []
+
     async def test_the_name_is_asked_for_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A second answer, for the connection, could lead elsewhere: there is no second question."""
         # What counts as public here is the server of this test; what is asked later is not.

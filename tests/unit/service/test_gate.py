@@ -177,6 +177,18 @@ class TestTokens:
         with pytest.raises(AuthenticationError):
             ask(gate, authorization="Bearer guess", peer="2001:db8:0:1::1")
 
+    async def test_ipv4_clients_of_a_socket_for_both_kinds_are_no_network(
+        self, section: dict[str, Any]
+    ) -> None:
+        gate = await make_gate(section, failures_per_minute=1)
+        for peer, told in (
+            ("::ffff:192.0.2.1", AuthenticationError),
+            ("192.0.2.1", TooManyError),
+            ("::ffff:192.0.2.2", AuthenticationError),
+        ):
+            with pytest.raises(told):
+                ask(gate, authorization="Bearer guess", peer=peer)
+
     async def test_clients_behind_a_known_proxy_are_told_apart(self, section: dict[str, Any]) -> None:
         gate = await make_gate({**section, "forwarders": ["10.0.0.0/8"]}, failures_per_minute=1)
 

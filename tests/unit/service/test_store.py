@@ -19,6 +19,7 @@ from lsst.ts.ocps.service.claims import Terms
 from lsst.ts.ocps.service.config import read_database_url
 from lsst.ts.ocps.service.errors import StoreError
 from lsst.ts.ocps.service.listing import JobFilter, ListedJob, list_jobs
+from lsst.ts.ocps.service.owners import ANYBODY, NOBODY, Caller
 from lsst.ts.ocps.service.schema import StoredJob, StoredResult, now
 from lsst.ts.ocps.service.store import Outcome, Store
 from lsst.ts.ocps.service.watch import PhaseWatch
@@ -269,6 +270,19 @@ class TestJobFilter:
             assert await self.list_ids(store, payload="p", phases=wanted) == ["10", "12", "13"]
             assert await self.list_ids(store, payload="p", phases=wanted, last=2) == ["13", "12"]
             assert await self.list_ids(store, phases=frozenset({P.HELD})) == []
+
+    async def test_who_has_no_name_sees_nothing_and_not_what_is_nobodys(self, place: Path | sa.URL) -> None:
+        async with opened(place) as store:
+            await store.add(new_job("10"))
+            await store.add(new_job("11", owner_id="alice"))
+            for caller, expected in (
+                (NOBODY, []),
+                (Caller("alice"), ["11"]),
+                (Caller("bob"), []),
+                (ANYBODY, ["10", "11"]),
+            ):
+                (part,) = await list_jobs(store.database, JobFilter(), list, caller)
+                assert [entry.ref.job_id for entry in part] == expected, caller
 
     async def test_last_are_the_newest_first(self, place: Path | sa.URL) -> None:
         async with opened(place) as store:

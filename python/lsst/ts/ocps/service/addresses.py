@@ -56,7 +56,11 @@ def network_of(address: str) -> str:
         found = ip_address(address)
     except ValueError:
         return address
-    return str(ip_network(f"{found}/64", strict=False)) if isinstance(found, IPv6Address) else address
+    if isinstance(found, IPv4Address):
+        return address
+    # IPv4 clients of a socket that takes both kinds would all be of one network.
+    mapped = found.ipv4_mapped
+    return str(mapped) if mapped else str(ip_network(f"{found}/64", strict=False))
 
 
 def _is_global(address: IPv4Address | IPv6Address) -> bool:
