@@ -191,7 +191,10 @@ async def test_sigkill_of_csc_service_and_broker_at_once(crash_bench: CrashBench
 
 
 @pytest.mark.system
-async def test_a_full_disk_is_fault_3_and_what_is_known_is_reported_once(crash_bench: CrashBench) -> None:
+@pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=pytest.mark.system)])
+async def test_a_full_disk_is_fault_3_and_what_is_known_is_reported_once(
+    crash_bench: CrashBench, is_killed: bool
+) -> None:
     async with Domain() as domain, Remote(domain, "OCPS", 1) as remote:
         await crash_bench.ensure_csc(remote)
         known = await send_nap(remote, 2)
@@ -205,7 +208,11 @@ async def test_a_full_disk_is_fault_3_and_what_is_known_is_reported_once(crash_b
             assert code.errorCode == FaultCode.LEDGER_UNUSABLE
             assert str(crash_bench.stack.ledger) in code.errorReport
             assert (await final_ack_of(remote, known)).ack == SalRetCode.CMD_COMPLETE
-        assert await asyncio.to_thread(crash_bench.stack.stop_csc) == 0
+            if is_killed:
+                crash_bench.stack.kill_csc()
+        if not is_killed:
+            assert await asyncio.to_thread(crash_bench.stack.stop_csc) == 0
         await crash_bench.start_csc(remote)
         await crash_bench.check_run(known)
-        await crash_bench.check_no_run(refused, jobs)
+        # A killed CSC could not write down how far it had come with the commands.
+        await crash_bench.check_no_run(refused, jobs, refusals=1 + is_killed)

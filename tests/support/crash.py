@@ -134,14 +134,15 @@ class CrashBench:
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """The CSC cannot write to any file."""
+        """The CSC cannot write to any file; it may be killed meanwhile."""
         assert self._csc is not None
         unlimited = self._csc.rlimit(psutil.RLIMIT_FSIZE)
         self._csc.rlimit(psutil.RLIMIT_FSIZE, (1, unlimited[1]))
         try:
             yield
         finally:
-            self._csc.rlimit(psutil.RLIMIT_FSIZE, unlimited)
+            if self.stack.is_csc_alive:
+                self._csc.rlimit(psutil.RLIMIT_FSIZE, unlimited)
 
     def arm(self, step: DeathStep) -> None:
         """Have the CSC die when it gets to a step."""
@@ -153,8 +154,8 @@ class CrashBench:
 
     # Traces
 
-    async def check_no_run(self, ack: Any, jobs: set[str]) -> None:
-        """A command got one final acknowledgement, and nothing else came of it, nor of anything since.
+    async def check_no_run(self, ack: Any, jobs: set[str], *, refusals: int = 1) -> None:
+        """A command was refused, and nothing else came of it, nor of anything since.
 
         Parameters
         ----------
@@ -162,10 +163,12 @@ class CrashBench:
             An acknowledgement of the command.
         jobs
             What `list_naps` gave before it was sent.
+        refusals
+            How often its sender was told.
         """
         assert self._read_run(ack) is None
         assert await self.list_naps() == jobs
-        assert [each["ack"] for each in await self._read_acks(ack)] == [SalRetCode.CMD_FAILED]
+        assert [each["ack"] for each in await self._read_acks(ack)] == [SalRetCode.CMD_FAILED] * refusals
 
     async def check_run(self, ack: Any) -> dict[str, Any]:
         """A command had one job that ran, one ``job_result``, and final acknowledgements that are alike.

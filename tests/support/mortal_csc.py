@@ -191,13 +191,12 @@ class MortalOutlet(Outlet):
         await self._put("ack", {"key": key, "ack": ack, "result": result})
 
     @override
-    async def read_last_result(self) -> Any:
+    async def read_results(self) -> list[Any]:
         await self._mortality.step()
         if self._records.failures:
             self._records.failures.popleft()
             raise ConnectionError("the broker is away")
-        results = self._records.of("evt_job_result")
-        return SimpleNamespace(**results[-1]) if results else None
+        return [SimpleNamespace(**fields) for fields in self._records.of("evt_job_result")]
 
 
 class World:

@@ -106,6 +106,7 @@ MEMBERS: Mapping[str, frozenset[str]] = {
 
 OUR_MEMBERS: Mapping[str, frozenset[str]] = {
     "received command": frozenset({"kafka_name", "max_age", "read_missed", "refuse", "settled_offset"}),
+    "read topic": frozenset({"read_before_start"}),
 }
 """What only our runtime offers; ``csc/outlet.py`` looks whether it is there, and nobody else may."""
 

@@ -192,3 +192,13 @@ async def test_how_a_job_is_run_is_kept_with_the_run() -> None:
     record = RunRecord(make_run(shell=shell))
     assert RECORD.validate_json(RECORD.dump_json(record)) == record
     assert to_submission(record.run, ()).shell == shell
+
+
+async def test_a_job_that_a_full_disk_has_made_us_forget_is_taken_up() -> None:
+    asking = Asking(is_restored=True)
+    created = await asking.backend.create(to_submission(asking.record.run, ()))
+    # As after a kill: the ledger says that nothing was asked for yet.
+    assert asking.record.state.step == "accepted"
+    assert isinstance(await asking.run(), JobCreated)
+    assert asking.record.handle is not None
+    assert (asking.record.handle.url, asking.asked) == (created.url, 1)

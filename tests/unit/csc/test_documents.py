@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsst.ts.ocps.csc.documents import build_report, in_progress_text, reported_job_id
-from lsst.ts.ocps.csc.records import FinalAck, RunRecord
+from lsst.ts.ocps.csc.documents import build_report, in_progress_text, recall, reported_job_id
+from lsst.ts.ocps.csc.records import FinalAck, Reporting, RunRecord
 from lsst.ts.ocps.csc.results import Metric, RunResults
-from lsst.ts.ocps.csc.runs import AbortAsked, CreateIntended, CreateRefused, JobCreated, JobMissing, observe
+from lsst.ts.ocps.csc.runs import (
+    AbortAsked,
+    CreateIntended,
+    CreateRefused,
+    JobCreated,
+    JobMissing,
+    JobSeen,
+    observe,
+)
 from lsst.ts.ocps.csc.texts import MAX_STRING_BYTES, clip, dump_json, fit_list
 from lsst.ts.ocps.uws.jobs import ErrorSummary, Result
 from lsst.ts.ocps.uws.phases import ExecutionPhase
@@ -175,3 +183,26 @@ def test_a_list_holds_the_first_entries_that_fit(entries: list[dict[str, str]], 
     assert size(text) <= limit
     kept = json.loads(text)
     assert kept == json.loads(dump_json(entries))[: len(kept)]
+
+
+@pytest.mark.parametrize("run", [{}, {"detach": True}, {"command": "execute", "reports_failure": False}])
+@pytest.mark.parametrize("phase", [P.COMPLETED, P.ERROR, P.ABORTED, P.ARCHIVED, None])
+def test_what_was_said_of_a_run_tells_how_its_command_was_acknowledged(
+    run: dict[str, Any], phase: ExecutionPhase | None
+) -> None:
+    asked = with_news(make_record(**run), CreateIntended())
+    created = with_news(asked, JobCreated(URL, make_job()))
+    ended = with_news(created, JobMissing(99.0) if phase is None else JobSeen(make_job(phase)))
+    said = build_report(ended, RunResults({"x": 1}))
+    # What the ledger has is older than the end.
+    for known in (asked, created):
+        state = recall(known, said.result, said.exit_code).state
+        assert isinstance(state, Reporting)
+        assert ended.outcome is not None
+        assert state.outcome.kind is ended.outcome.kind
+        assert (state.report.has_result, state.report.exit_code) == (False, said.exit_code)
+        if run.get("detach"):
+            accepted = f'{{"job_id":"7","run_id":"{ended.run.run_id}"}}'
+            assert (state.report.ack, state.report.ack_result) == (FinalAck.COMPLETE, accepted)
+        else:
+            assert (state.report.ack, state.report.ack_result) == (said.ack, said.ack_result)

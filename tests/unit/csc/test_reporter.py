@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from typing_extensions import override
 
+from lsst.ts.ocps.csc import reporter
 from lsst.ts.ocps.csc.errors import LedgerError
 from lsst.ts.ocps.csc.ledger import Ledger
 from lsst.ts.ocps.csc.outlet import NEW_TOPICS, Outlet
@@ -19,6 +20,7 @@ from lsst.ts.ocps.csc.records import CommandKey, FinalAck, Report, Reported, Run
 from lsst.ts.ocps.csc.reporter import Reporter
 from lsst.ts.ocps.csc.results import Metric, RunResults
 from lsst.ts.ocps.csc.runs import CreateIntended, CreateRefused, ReportBuilt
+from lsst.ts.ocps.csc.texts import dump_json
 from lsst.ts.ocps.sal.controller import Controller
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.settings import SalSettings
@@ -262,6 +264,34 @@ async def test_a_row_left_at_reporting_whose_result_is_not_out_gets_both(
     await bench.report(record)
     assert [name for name, _ in bench.outlet.calls] == ["evt_job_result", "ack"]
     assert (await read_results(bench)).result == '{"jobId":"7"}'
+
+
+async def test_a_run_whose_result_is_out_though_the_ledger_does_not_know_gets_only_its_ack(
+    bench: Bench,
+) -> None:
+    records = [await bench.add(with_news(make_record(), CreateIntended())) for _ in range(2)]
+    result = dump_json({"jobId": "7", "runId": records[0].run.run_id, "phase": "COMPLETED"})
+    for told in (result, "nonsense", "[]", "{}"):
+        await bench.outlet.write("evt_job_result", job_id="7", exit_code=0, result=told)
+    bench.outlet.calls.clear()
+    known, unknown = await bench.reporter.recall(records)
+    assert unknown == records[1]
+    assert isinstance((await bench.report(known)).state, Reported)
+    ((name, ack),) = bench.outlet.calls
+    assert (name, ack["ack"], ack["result"]) == ("ack", SalRetCode.CMD_COMPLETE, result)
+
+
+async def test_runs_are_as_the_ledger_has_them_where_the_broker_does_not_tell(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse() -> list[Any]:
+        raise ConnectionError("the broker is away")
+
+    monkeypatch.setattr(bench.outlet, "read_results", refuse)
+    monkeypatch.setattr(reporter, "_RECALL_TIME", 0.3)
+    record = await bench.add(make_record())
+    assert await bench.reporter.recall([record]) == [record]
+    assert "what was told before cannot be read" in caplog.text
 
 
 async def test_a_result_whose_write_failed_is_written_again(bench: Bench) -> None:

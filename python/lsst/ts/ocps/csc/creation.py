@@ -172,6 +172,9 @@ class JobCreation:
         """Find the job of an earlier attempt, or ask for one."""
         if self._has_asked:
             if (found := await self._find_if_listed(record, backend)) is not None:
+                if record.create_attempts == 0:
+                    # The disk was full when it was asked for.
+                    await self._note(CreateIntended())
                 await self._note(found)
                 return
             if not record.run.creates_pending and record.create_attempts > 0:

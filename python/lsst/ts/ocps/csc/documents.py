@@ -1,19 +1,34 @@
 """What is said of an ended run, word for word (design section 5, acks, points 3 and 4). No I/O."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from lsst.ts.ocps.uws.jobs import Job
 
 from .deposit_plan import Deposit
-from .records import FinalAck, Outcome, OutcomeKind, Report, RunRecord
+from .records import FinalAck, Outcome, OutcomeKind, Report, Reporting, RunRecord
 from .requests import JOB_ID
 from .results import RunResults
 from .texts import MAX_STRING_BYTES, clip, dump_json
 
-__all__ = ["accepted_text", "build_report", "format_time", "in_progress_text", "reported_job_id"]
+__all__ = [
+    "accepted_text",
+    "build_report",
+    "format_time",
+    "in_progress_text",
+    "read_document",
+    "recall",
+    "reported_job_id",
+]
 
 _EXIT_CODES = {OutcomeKind.COMPLETED: 0, OutcomeKind.ABORTED: 255}
+_KINDS = {
+    kind.value.upper(): kind for kind in (OutcomeKind.COMPLETED, OutcomeKind.ERROR, OutcomeKind.ABORTED)
+}
+"""By phase; any other one is that of a run that was lost."""
+
 _MAX_MESSAGE_BYTES = 4_000
 """An error summary is read by people; whoever needs more reads the job's ``error`` resource."""
 
@@ -35,9 +50,9 @@ def in_progress_text(record: RunRecord) -> str:
     return dump_json({"job_id": reported_job_id(record)})
 
 
-def accepted_text(record: RunRecord) -> str:
-    """Result of the only acknowledgement of a detached command."""
-    return dump_json({"job_id": reported_job_id(record), "run_id": record.run.run_id})
+def accepted_text(record: RunRecord, job_id: str = "") -> str:
+    """Result of the only acknowledgement of a detached command; a job id that is given is told."""
+    return dump_json({"job_id": job_id or reported_job_id(record), "run_id": record.run.run_id})
 
 
 def format_time(time: datetime | None) -> str | None:
@@ -74,6 +89,48 @@ def build_report(record: RunRecord, results: RunResults) -> Report:
         exit_code=_EXIT_CODES.get(outcome.kind, 1),
         result=text,
     )
+
+
+def read_document(result: str) -> dict[str, Any]:
+    """What a ``job_result`` says; empty where it is none of ours."""
+    try:
+        document = json.loads(result)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def recall(record: RunRecord, result: str, exit_code: int) -> RunRecord:
+    """A run as its ``job_result`` tells it, which is out though the ledger does not know.
+
+    Parameters
+    ----------
+    record
+        The run as the ledger has it: not reported.
+    result, exit_code
+        What was said.
+
+    Returns
+    -------
+    RunRecord
+        The same run, of which only the final acknowledgement is to be said again, word for word.
+    """
+    document = read_document(result)
+    kind = _KINDS.get(document["phase"], OutcomeKind.LOST)
+    message = (document.get("errorSummary") or {}).get("message", "")
+    outcome = Outcome(kind, message)
+    job_id = document["jobId"]
+    ack, ack_result = _choose_ack(record, outcome, message, result)
+    if record.run.detach and job_id != record.run.run_id:
+        ack, ack_result = FinalAck.COMPLETE, accepted_text(record, job_id)
+    report = Report(
+        ack=None if record.run.is_adopted else ack,
+        ack_result=ack_result,
+        has_result=False,
+        exit_code=exit_code,
+        result=result,
+    )
+    return replace(record, state=Reporting(outcome, report, record.handle))
 
 
 def _choose_ack(record: RunRecord, outcome: Outcome, message: str, text: str) -> tuple[FinalAck, str]:

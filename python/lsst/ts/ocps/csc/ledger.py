@@ -297,8 +297,8 @@ class Ledger:
     async def aclose(self) -> None:
         """Finish what was asked for, then give the ledger back.
 
-        What the disk has not taken is tried again for a moment: without it, the next process would report
-        runs once more.
+        What the disk has not taken is tried again for a moment: without it, the next process would have to
+        find on the broker which runs are reported.
         """
         if not self._closed:
             self._closed = True

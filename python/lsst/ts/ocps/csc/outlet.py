@@ -32,13 +32,16 @@ NEW_TOPICS = (
 )
 """Topics that no deployed interface has yet; ``execute`` and ``abort_job`` are served without them."""
 
+_MAX_RESULTS = 500
+"""So many of the last records of ``job_result``, of all indices, are read."""
+
 
 class Outlet:
     """What the reporter writes to, and the one place that asks what the SAL runtime can do.
 
-    Some things only our own runtime offers: the age of commands can be limited, and those that came while
-    no CSC was running can be found. Where it is ts_salobj, `limit_command_age` does nothing and
-    `command_position` knows nothing.
+    Some things only our own runtime offers: the age of commands can be limited, those that came while no CSC
+    was running can be found, and events before the last one. Where it is ts_salobj, `limit_command_age` does
+    nothing, `command_position` knows nothing, and `read_results` gives the very last one.
 
     Parameters
     ----------
@@ -277,14 +280,29 @@ class Outlet:
         date = tai if RUNTIME == "builtin" else astropy_time_from_tai_unix(tai)
         return AsyncS3Bucket.make_key(salinfo.name, salinfo.index, generator, date, other, suffix=suffix)
 
-    async def read_last_result(self) -> Any:
-        """The last ``job_result`` of this index as anybody finds it who comes late; None if there is none."""
+    async def read_results(self) -> list[Any]:
+        """The last ``job_result`` records of this index as the broker has them now, oldest first.
+
+        Raises
+        ------
+        Exception
+            What the SAL layer raises when they cannot be read.
+        """
         salinfo = self._controller.salinfo
         remote = Remote(
-            self._controller.domain, salinfo.name, salinfo.index, readonly=True, include=["job_result"]
+            self._controller.domain,
+            salinfo.name,
+            salinfo.index,
+            readonly=True,
+            include=["job_result"],
         )
         try:
             await remote.start_task
-            return remote.evt_job_result.get()
+            topic = remote.evt_job_result
+            if hasattr(topic, "read_before_start"):
+                earlier: list[Any] = await topic.read_before_start(_MAX_RESULTS)
+                return earlier
+            last = topic.get()
+            return [] if last is None else [last]
         finally:
             await remote.close()

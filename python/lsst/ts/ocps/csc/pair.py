@@ -1,9 +1,9 @@
 """``job_result`` and final acknowledgement of a run: back to back, one run at a time, once.
 
 Clients share one event queue and throw away what is not theirs (baseline section 7), so the two records of
-one run go out under one lock. Around them the ledger says ``reporting`` and ``reported``. At most one run is
-at ``reporting`` at any time, rejected ones aside; so the last ``job_result`` of this index tells, after a
-crash or a write whose answer was lost, whether the pair's first half is out.
+one run go out under one lock. Around them the ledger says ``reporting`` and ``reported``. The last records of
+``job_result`` of this index tell, after a crash or a write whose answer was lost, whether the pair's first
+half is out.
 """
 
 import asyncio
@@ -175,14 +175,10 @@ class PairWriter:
         await self._insist("final acknowledgement", record, write, is_out, is_doubtful=False)
 
     async def _is_out(self, record: RunRecord, report: Report) -> bool:
-        """Whether the last ``job_result`` that the world has seen is this one."""
-        last = await self._outlet.read_last_result()
-        return (
-            last is not None
-            and last.job_id == reported_job_id(record)
-            and last.exit_code == report.exit_code
-            and last.result == report.result
-        )
+        """Whether the world has seen this ``job_result``."""
+        told = (reported_job_id(record), report.exit_code, report.result)
+        results = await self._outlet.read_results()
+        return told in [(data.job_id, data.exit_code, data.result) for data in results]
 
     async def _insist(
         self,

@@ -96,7 +96,7 @@ class Reconciler:
         except LedgerError as error:
             self._parts.on_ledger_error(error)
             return
-        for record in records:
+        for record in await self._parts.reporter.recall(records):
             run_id = record.run.run_id
             # What was read of a run that has ended meanwhile is from before its end.
             if run_id not in self._get_known() and run_id not in self._ended_lately:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from lsst.ts.ocps.aio.deadline import Deadline
+from lsst.ts.ocps.aio.retry import retry
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.aio.turns import take_turn
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
@@ -16,7 +18,14 @@ from lsst.ts.ocps.uws.jobs import Result
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .deposit_plan import DepositedFile
-from .documents import accepted_text, build_report, in_progress_text, reported_job_id
+from .documents import (
+    accepted_text,
+    build_report,
+    in_progress_text,
+    read_document,
+    recall,
+    reported_job_id,
+)
 from .errors import LedgerError
 from .ledger import Ledger
 from .logs import get_logger
@@ -38,6 +47,9 @@ _ACTIVE_PAUSE = 0.05
 
 _GATHER_TIME = 0.05
 """How long the news of changed jobs is gathered before ``active_jobs`` is written (s)."""
+
+_RECALL_TIME = 10.0
+"""How long it is tried to read what was told before (s)."""
 
 _PHASE_CODES = {phase: code for code, phase in enumerate(ExecutionPhase, start=1)}
 """Enumeration ``PhaseCode`` of the interface, which has the order of the standard."""
@@ -230,6 +242,48 @@ class Reporter:
     def trust(self, run_id: str) -> None:
         """Others wait no longer for the report of a run: its follower has ended, however that came."""
         self._pairs.trust(run_id)
+
+    async def recall(self, records: Sequence[RunRecord]) -> list[RunRecord]:
+        """Find out what the world was told before, of runs that nobody follows.
+
+        A process that is killed while its disk is full leaves runs that are reported, and rows that do not
+        say so.
+
+        Parameters
+        ----------
+        records
+            Runs that are not reported, as the ledger has them.
+
+        Returns
+        -------
+        list [ RunRecord ]
+            The same runs; of those whose ``job_result`` is out only the final acknowledgement is left to say.
+        """
+        # Those that the ledger has at "reporting" are settled by whoever reports them.
+        if all(isinstance(record.state, Reporting) for record in records):
+            return list(records)
+        told = {read_document(data.result).get("runId"): data for data in await self._read_results()}
+        return [
+            record
+            if isinstance(record.state, Reporting) or (data := told.get(record.run.run_id)) is None
+            else recall(record, data.result, data.exit_code)
+            for record in records
+        ]
+
+    async def _read_results(self) -> list[Any]:
+        """What was told of the last runs; nothing if that cannot be read for a while."""
+        deadline = Deadline("reading what was told before", _RECALL_TIME)
+        try:
+            return await retry(
+                self._outlet.read_results,
+                deadline=deadline,
+                is_transient=lambda error: not isinstance(error, PROGRAMMING_ERRORS),
+            )
+        except PROGRAMMING_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever the SAL layer raises; runs are reported as the ledger has them)
+            self._log.warning("what was told before cannot be read", error=str(error))
+            return []
 
     async def settle_rejected(self, record: RunRecord) -> RunRecord:
         """Settle a rejected command whose only acknowledgement the SAL layer sends.

@@ -162,7 +162,8 @@ class TopicReader:
         topic
             Kafka name of a topic that is read.
         since
-            Offset to begin at; what has been removed from there on is left out.
+            Offset to begin at, or, if it is negative, how many before the start; what has been removed from
+            there on is left out.
 
         Raises
         ------
@@ -173,7 +174,8 @@ class TopicReader:
         """
         partition = TopicPartition(topic, 0)
         begin = (await self._broker.offsets([partition]))[partition].begin
-        stretch = OffsetRange(max(since, begin), self._streams[partition].held.end)
+        end = self._streams[partition].held.end
+        stretch = OffsetRange(max(since if since >= 0 else end + since, begin), end)
         deadline = Deadline(f"reading {topic} from offset {since} on", CATCH_UP_TIMEOUT)
         reading = read_stretches(self._broker, {partition: stretch}, deadline=deadline, idle=CATCH_UP_TIMEOUT)
         samples, position = [], stretch.begin

@@ -1,5 +1,6 @@
 """Events and telemetry as a Remote reads them (salobj-api section 7)."""
 
+from lsst.ts.ocps.sal.data_type import BaseMsgType
 from lsst.ts.ocps.sal.salinfo import SalInfo
 
 from .read_topic import DEFAULT_QUEUE_LEN, ReadTopic
@@ -26,6 +27,30 @@ class RemoteEvent(ReadTopic):
         self, salinfo: SalInfo, name: str, max_history: int = 1, queue_len: int = DEFAULT_QUEUE_LEN
     ) -> None:
         super().__init__(salinfo, f"evt_{name}", max_history=max_history, queue_len=queue_len)
+
+    async def read_before_start(self, window: int) -> list[BaseMsgType]:
+        """The samples among the last records before the start, oldest first; ts_salobj has no such method.
+
+        Events are compacted: only the last of each index is kept for ever.
+
+        Parameters
+        ----------
+        window
+            How many records, of all indices, are looked at.
+
+        Raises
+        ------
+        RuntimeError
+            If not started, or closed.
+        ~lsst.ts.ocps.sal.errors.BrokerError
+            If they could not all be read in time.
+        ~lsst.ts.ocps.sal.errors.RegistryError
+            If the registry could not be asked for a schema.
+        """
+        self.salinfo.assert_running()
+        assert self.salinfo.reader is not None  # noqa: S101 (a started SalInfo with events reads)
+        kafka_name = self.topic_info.kafka_name(self.salinfo.settings.topic_subname)
+        return await self.salinfo.reader.read_before_start(kafka_name, -window)
 
 
 class RemoteTelemetry(ReadTopic):
