@@ -5,7 +5,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lsst.ts.ocps.client.errors import BackendError, BackendFailedError, BackendUnavailableError
@@ -146,7 +146,7 @@ def test_what_a_full_disk_does_not_take_is_neither_lost_nor_doubled_if_room_is_m
     )
 
 
-@STORIES
+@settings(STORIES, max_examples=60)
 @given(
     creates_pending=st.booleans(),
     script=st.lists(commands, min_size=1, max_size=3),
