@@ -37,6 +37,9 @@ def test_the_configuration_that_is_shipped_is_right() -> None:
     folder = Path(__file__).parents[3] / "config" / "OCPS" / "v5"
     (layer,) = read_layers(folder, ["_init.yaml"])
     assert isinstance(parse_config(layer.values, [layer]), CscConfig)
+    # The guide says that each key is explained where it stands.
+    text = (folder / "_init.yaml").read_text(encoding="utf-8")
+    assert [name for name in CscConfig.model_fields if name not in text] == []
 
 
 def test_an_unknown_key_is_named_with_its_file_and_what_was_meant() -> None:
