@@ -104,7 +104,7 @@ def test_a_job_is_listed_watched_and_aborted_from_other_terminals(running_sandbo
 def test_all_jobs_of_the_service_are_listed_without_sal(running_sandbox: SandboxFolder) -> None:
     run = ocps(running_sandbox, "run", "nap", "--detach")
     job_id = re.search(r"job_id +(\S+)", run.stdout)
-    assert job_id
+    assert job_id, run.stdout + run.stderr
     variables = {"OCPS_SERVICE_URL": running_sandbox.state.variables["OCPS_SERVICE_URL"]}
     listed = subprocess.run(
         (*COMMAND, "jobs", "--all"),

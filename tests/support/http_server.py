@@ -4,10 +4,13 @@ import asyncio
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
+
+from .serving import serving
 
 __all__ = ["Behaviour", "HttpServer", "Reply", "Request", "drop", "html", "redirect", "status", "text"]
 
@@ -102,26 +105,21 @@ class HttpServer(ABC):
 
         self._tls = tls
         self._behaviours: list[tuple[str, str, Behaviour]] = []
-        self._server: asyncio.Server | None = None
+        self._exit = AsyncExitStack()
         self._connections: set[asyncio.Task[None]] = set()
         self._arrival = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls, backlog=1024)
-        self.port = self._server.sockets[0].getsockname()[1]
+        listening = serving(self._serve, tls=self._tls, backlog=1024)
+        self.port = await self._exit.enter_async_context(listening)
         self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.close()
         self.end_jobs()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        await self._server.wait_closed()
+        await self._exit.aclose()
 
     @property
     def open_connections(self) -> int:
@@ -188,7 +186,6 @@ class HttpServer(ABC):
             pass
         finally:
             self._connections.discard(task)
-            writer.close()
 
     async def _misbehaviour(self, request: Request) -> Reply | None:
         for entry in self._behaviours:

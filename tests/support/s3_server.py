@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from lsst.ts.ocps.aio.deadline import Deadline
 from lsst.ts.ocps.salobj import AsyncS3Bucket
 from support.brokers import end_process, run_apart
 from support.ports import free_port
+from support.serving import serving
 
 __all__ = [
     "CREDENTIALS",
@@ -92,24 +94,17 @@ class BusyFront:
         self._host, self._port = parts.hostname, parts.port
         self._refusals = refusals
         self.refused = 0
-        self._connections: set[asyncio.Task[None]] = set()
+        self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        port = await self._exit.enter_async_context(serving(self._serve))
+        self.url = f"http://127.0.0.1:{port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        await self._server.wait_closed()
+        await self._exit.aclose()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             if head.startswith(b"PUT ") and self.refused < self._refusals:
@@ -124,9 +119,6 @@ class BusyFront:
             await asyncio.gather(_copy(reader, up_writer), _copy(up_reader, writer))
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
-        finally:
-            self._connections.discard(task)
-            writer.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -60,8 +60,8 @@ async def test_rule_1_and_defect_18_in_progress_is_repeated_before_it_runs_out(c
 async def test_rule_2_events_come_in_order_and_once(csc_bench: CscBench) -> None:
     csc_bench.on_end(
         # Long enough for a slow machine to see both phases.
-        queued=0.5,
-        duration=0.5,
+        queued=1.0,
+        duration=1.0,
         results={"result.json": b'{"a": 1}', "metrics.json": b'[{"name": "m", "value": 2}]', "x.fits": b"12"},
     )
     async with csc_bench.csc(), csc_bench.remote() as remote:

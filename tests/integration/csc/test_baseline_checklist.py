@@ -122,7 +122,7 @@ async def test_the_event_is_there_when_the_final_ack_is_and_exactly_once(csc_ben
         final = await remote.cmd_execute.next_ackcmd(await send(remote))
         result = await remote.evt_job_result.next(flush=False, timeout=TIMEOUT)
         # Promptly: what comes in between is lost to a client that flushes the events after its next images.
-        assert 0 < final.private_sndStamp - result.private_sndStamp < 2.0
+        assert 0 < final.private_sndStamp - result.private_sndStamp < 5.0
         await eventually(lambda: not csc.context.tracker._followers)
         assert remote.evt_job_result.nqueued == 0
 

@@ -122,7 +122,7 @@ async def test_defect_10_every_job_result_has_a_job_id_that_other_clients_find(
 async def test_defect_11_a_broker_that_is_away_stops_neither_the_loop_nor_the_following_of_jobs(
     memory_csc: CscBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory_csc.on_end(duration=0.5)
+    memory_csc.on_end(duration=math.inf)
     is_back = asyncio.Event()
     is_back.set()
     send = MemoryBroker.send
@@ -137,6 +137,8 @@ async def test_defect_11_a_broker_that_is_away_stops_neither_the_loop_nor_the_fo
         ack = await remote.cmd_execute.set_start(wait_done=False, timeout=TIMEOUT)
         await spy.wait_for("job_phase", 2)
         is_back.clear()
+        (url,) = memory_csc.service.jobs()
+        memory_csc.service.force(url, P.COMPLETED)
         (follower,) = csc.context.tracker._followers.values()
         await eventually(lambda: follower.record.has_ended)
         assert spy.of("job_result") == []

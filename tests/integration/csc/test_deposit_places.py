@@ -95,7 +95,7 @@ async def test_the_run_after_one_that_found_the_place_dead_waits_no_whole_timeou
 ) -> None:
     monkeypatch.setattr(deposit_places, "BRIEF", 0.1)
     dead = DeadPlace(root / "dead", monkeypatch)
-    bench = DepositBench.of(memory_csc, location=str(root / "dead"), timeout=0.5)
+    bench = DepositBench.of(memory_csc, location=str(root / "dead"), timeout=1.0)
     async with bench.talk() as (_, remote, spy):
         for number, words in enumerate(("connection refused", "no end after 0.1 s")):
             dead.refuses = not number
@@ -106,7 +106,10 @@ async def test_the_run_after_one_that_found_the_place_dead_waits_no_whole_timeou
             assert deposit["state"] == "failed"
             assert words in deposit["message"]
             assert "connection refused; out of reach since 2" in deposit["message"]
-        # It is back, and who finds it so has all the time again.
+            # It is out of reach for a whole timeout.
+            await asyncio.sleep(1.0)
+        # It is back, and who finds it so has all the time again; a busy machine takes more time to look.
+        monkeypatch.setattr(deposit_places, "BRIEF", 0.9)
         dead.is_alive.set()
         await start(remote)
         result = (await spy.wait_for("job_result", 3))[-1]

@@ -183,7 +183,7 @@ async def test_files_that_could_not_be_announced_are_there_all_the_same(
             await outlet.write(name, **fields)
 
     monkeypatch.setattr(Outlet, "write_all", write_all)
-    bench = DepositBench.of(csc_bench, location=f"lfa://{instance}", timeout=3.0)
+    bench = DepositBench.of(csc_bench, location=f"lfa://{instance}", timeout=6.0)
     async with bench.talk() as (_, remote, spy):
         await start(remote)
         deposit = await wait_for_deposit(spy)

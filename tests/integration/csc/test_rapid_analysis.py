@@ -26,6 +26,7 @@ from support.csc import TIMEOUT, eventually
 from support.redis_server import PASSWORD, RedisServer, RememberedLists
 from support.runs import make_run
 from support.served_csc import Served, ServedBench, start
+from support.serving import serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -180,13 +181,10 @@ async def test_defect_24_an_abort_fails_in_words_and_touches_nothing(
 async def test_defect_24_a_server_that_never_says_anything_fails_the_command_in_bounded_time(
     served_bench: ServedBench,
 ) -> None:
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with serving(say_nothing) as port:
         configure(served_bench, f"redis://127.0.0.1:{port}", call_timeout=0.3)
         async with served_bench.running() as served:
             ack = await push(served, '{"A": "x"}')

@@ -115,28 +115,37 @@ async def test_a_running_job_is_aborted(bench: ServiceBench) -> None:
         assert result.exit_code == 255
 
 
-async def test_a_run_outlives_the_csc_and_is_reported_by_the_next(bench: ServiceBench) -> None:
+def holding(gate: Path) -> str:
+    """A script that runs until there is a file."""
+    return f"while [ ! -e {gate} ]; do sleep 0.05; done"
+
+
+async def test_a_run_outlives_the_csc_and_is_reported_by_the_next(
+    bench: ServiceBench, tmp_path: Path
+) -> None:
     async with bench.remote() as remote:
         spy = Spy(remote)
         async with bench.csc() as csc:
-            ack = await start(remote, "sleep", seconds=2)
+            ack = await start(remote, "shell", script=holding(tmp_path / "gate"))
             await eventually(lambda: "EXECUTING" in spy.phases())
             await csc.context.tracker.aclose()
+        (tmp_path / "gate").touch()
         async with bench.csc(State.STANDBY):
             assert (await final_ack(remote, "run", ack)).ack == COMPLETE
             await spy.wait_for("job_result")
         assert len(spy.of("job_result")) == 1
 
 
-async def test_a_run_outlives_a_crash_of_the_service(bench: ServiceBench) -> None:
+async def test_a_run_outlives_a_crash_of_the_service(bench: ServiceBench, tmp_path: Path) -> None:
     assert bench.process is not None
     async with bench.talk() as (_, remote, spy):
-        ack = await start(remote, "sleep", seconds=2)
+        ack = await start(remote, "shell", script=holding(tmp_path / "gate"))
         await eventually(lambda: "EXECUTING" in spy.phases())
         await bench.process.kill()
         down = await start(remote, "sleep", seconds=0)
         assert down.ack == SalRetCode.CMD_FAILED
         assert "back end default" in down.result
+        (tmp_path / "gate").touch()
         await bench.process.start()
         assert (await final_ack(remote, "run", ack)).ack == COMPLETE
         (result,) = await spy.wait_for("job_result")

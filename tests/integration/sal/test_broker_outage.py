@@ -18,6 +18,7 @@ from lsst.ts.ocps.sal.errors import BrokerError
 from support.brokers import NoidaProcess, make_settings, started
 from support.ports import free_port
 from support.processes import suspended
+from support.serving import serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -166,13 +167,11 @@ async def test_no_broker_is_told_with_address_and_time_after_repeated_attempts()
 
 
 async def test_something_else_at_the_address_is_told() -> None:
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
+    async with serving(say_nothing) as port:
+        address = f"127.0.0.1:{port}"
         broker = create_broker(make_settings(broker_address=address, connect_timeout=1.0))
         with pytest.raises(
             BrokerError, match=f"connect to Kafka {address}.*nothing answers there as Kafka does"

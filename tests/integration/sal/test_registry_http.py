@@ -13,6 +13,7 @@ from lsst.ts.ocps.sal.errors import RegistryError, SchemaNotFoundError, SchemaRe
 from lsst.ts.ocps.sal.registry import RegisteredSchema
 from lsst.ts.ocps.sal.registry_http import HttpSchemaRegistry
 from support.ports import free_port
+from support.serving import serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,25 +38,21 @@ class ScriptedServer:
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["ScriptedServer"]:
-        server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with server:
+        async with serving(self._answer) as port:
+            self.url = f"http://127.0.0.1:{port}"
             yield self
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-            headers = {name.lower(): value for name, value in (text.split(": ", 1) for text in lines)}
-            raw = await reader.readexactly(int(headers.get("content-length", 0)))
-            self.requests.append(Request(line.rpartition(" ")[0], headers, json.loads(raw) if raw else None))
-            status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-            await asyncio.sleep(self.delay)
-            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-            head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
-            writer.write(head.encode() + content)
-            await writer.drain()
-        finally:
-            writer.close()
+        line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        headers = {name.lower(): value for name, value in (text.split(": ", 1) for text in lines)}
+        raw = await reader.readexactly(int(headers.get("content-length", 0)))
+        self.requests.append(Request(line.rpartition(" ")[0], headers, json.loads(raw) if raw else None))
+        status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        await asyncio.sleep(self.delay)
+        content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + content)
+        await writer.drain()
 
 
 @asynccontextmanager

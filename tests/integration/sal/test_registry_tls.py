@@ -12,6 +12,7 @@ from lsst.ts.ocps.sal.errors import RegistryError, SettingsError
 from lsst.ts.ocps.sal.registry import RegisteredSchema, create_registry
 from lsst.ts.ocps.sal.settings import SalSettings
 from support.certificates import TestAuthority
+from support.serving import serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -26,21 +27,18 @@ def make_server_context(authority: TestAuthority) -> ssl.SSLContext:
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 200 x\r\nContent-Length: {len(BODY)}\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode() + BODY)
-        await writer.drain()
-    finally:
-        writer.close()
+    await reader.readuntil(b"\r\n\r\n")
+    head = f"HTTP/1.1 200 x\r\nContent-Length: {len(BODY)}\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode() + BODY)
+    await writer.drain()
 
 
 @asynccontextmanager
 async def serve(authority: TestAuthority) -> AsyncIterator[int]:
     """The port of a registry that has the schema of every subject."""
     context = await asyncio.to_thread(make_server_context, authority)
-    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with serving(answer, tls=context) as port:
+        yield port
 
 
 def read(url: str, ca: Path, timeout: float = 20.0) -> SalSettings:

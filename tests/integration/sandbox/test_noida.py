@@ -10,6 +10,7 @@ from lsst.ts.ocps.aio.deadline import Deadline, DeadlineExceededError
 from lsst.ts.ocps.sandbox.noida import make_arguments, wait_until_ready
 from support.brokers import NoidaProcess
 from support.ports import free_port
+from support.serving import serving
 
 pytestmark = pytest.mark.asyncio
 
@@ -51,10 +52,7 @@ async def test_somebody_who_does_not_speak_kafka_is_not_taken_for_a_broker() -> 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    async with server:
-        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with serving(talk) as port:
         with pytest.raises(DeadlineExceededError):
-            await wait_until_ready(address, Deadline("start of the broker", 0.5))
+            await wait_until_ready(f"127.0.0.1:{port}", Deadline("start of the broker", 0.5))
