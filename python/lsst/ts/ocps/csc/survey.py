@@ -65,7 +65,7 @@ class Survey(NamedTuple):
         return all(part.is_valid for part in self.parts)
 
 
-def find_subjects(path: Path, site: str | None = None) -> list[Subject]:
+def find_subjects(path: Path, site: str | None) -> list[Subject]:
     """What a path stands for, as a CSC would read it.
 
     Parameters

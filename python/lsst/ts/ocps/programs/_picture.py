@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
 __all__ = ["new_figure", "save", "show_image"]
 
+_SIZE = (8.0, 7.2)
+"""Of every picture (inch)."""
 
-def new_figure(scratch: "Path | None", width: float = 8.0, height: float = 7.2) -> "Figure":
+
+def new_figure(scratch: "Path | None") -> "Figure":
     """Make an empty figure, without pyplot and without a display.
 
     Parameters
     ----------
     scratch
         Where matplotlib may keep its list of fonts: a job has no home directory. None: where it likes.
-    width, height
-        Size (inch).
     """
     if scratch is not None:
         # matplotlib reads it when it is imported.
@@ -28,7 +29,7 @@ def new_figure(scratch: "Path | None", width: float = 8.0, height: float = 7.2) 
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (heavy)
     from matplotlib.figure import Figure  # noqa: PLC0415 (heavy)
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=_SIZE, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

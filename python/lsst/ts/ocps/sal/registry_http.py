@@ -23,6 +23,8 @@ from .registry import MAX_EARLIER, RegisteredSchema, SchemaRegistry
 
 __all__ = ["HttpSchemaRegistry"]
 
+_log = logging.getLogger(__name__)
+
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 
 _REQUEST_TIMEOUT = 10.0
@@ -65,22 +67,12 @@ class HttpSchemaRegistry(SchemaRegistry):
         How long transient failures (no connection, no answer, 429, 5xx) are repeated (s).
     ca_file
         Authorities that an https registry must be known to; None: those of the system.
-    log
-        Where each failed attempt is reported.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        timeout: float,
-        ca_file: Path | None = None,
-        log: logging.Logger | None = None,
-    ) -> None:
+    def __init__(self, url: str, *, timeout: float, ca_file: Path | None = None) -> None:
         self._url = url.rstrip("/")
         self._timeout = timeout
         self._ca_file = ca_file
-        self._log = log or logging.getLogger(__name__)
         self._client: httpx.AsyncClient | None = None
         self._client_lock = asyncio.Lock()
         self._schemas: dict[int, ParsedSchema] = {}
@@ -200,7 +192,7 @@ class HttpSchemaRegistry(SchemaRegistry):
                 attempt,
                 deadline=deadline,
                 is_transient=lambda error: isinstance(error, _TransientError),
-                log=self._log,
+                log=_log,
             )
         except _TransientError as error:
             raise _TransientError(f"{error} (tried for {deadline.seconds:g} s)") from error

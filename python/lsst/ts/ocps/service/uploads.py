@@ -116,14 +116,12 @@ class UploadStore:
         What may be uploaded.
     jobs_directory
         Where each job has its folder.
-    fetcher
-        Reads URLs.
     """
 
-    def __init__(self, section: UploadsSection, jobs_directory: Path, fetcher: Fetcher | None = None) -> None:
+    def __init__(self, section: UploadsSection, jobs_directory: Path) -> None:
         self.section = section
         self._jobs_directory = jobs_directory
-        self._fetcher = fetcher or Fetcher(section)
+        self._fetcher = Fetcher(section)
 
     async def keep(self, job_id: str, files: Sequence[tuple[StoredUpload, UploadFile | None]]) -> None:
         """Write the files that came with a request; none is there if one cannot be written."""

@@ -23,6 +23,8 @@ from .kafka_reader import KafkaReader
 
 __all__ = ["KafkaBroker", "choose_partition"]
 
+_log = logging.getLogger(__name__)
+
 _FETCH_WAIT = 100
 """A broker with nothing new answers after this time (ms). It answers at once when a record arrives; the limit
 matters because aiokafka asks a node for further partitions only after it has answered."""
@@ -44,23 +46,14 @@ class KafkaBroker(Broker):
         Addresses, login and limits.
     delivery_timeout
         Longest wait for the confirmation of a record (s); None: as long as for a connection.
-    log
-        Where trouble with the broker is reported.
     """
 
-    def __init__(
-        self,
-        settings: SalSettings,
-        *,
-        delivery_timeout: float | None = None,
-        log: logging.Logger | None = None,
-    ) -> None:
+    def __init__(self, settings: SalSettings, *, delivery_timeout: float | None = None) -> None:
         self._settings = settings
         self._address = settings.broker_address
         self._delivery_timeout = (
             delivery_timeout or settings.clients.delivery_timeout or settings.connect_timeout
         )
-        self._log = log or logging.getLogger(__name__)
         self._options: dict[str, Any] = {}
         self._control: KafkaControl | None = None
         self._writer: KafkaWriter | None = None
@@ -69,15 +62,15 @@ class KafkaBroker(Broker):
     async def start(self) -> None:
         self._options = await make_client_options(self._settings)
         timeout = self._settings.connect_timeout
-        control = KafkaControl(self._options, address=self._address, timeout=timeout, log=self._log)
+        control = KafkaControl(self._options, address=self._address, timeout=timeout, log=_log)
         writer = KafkaWriter(
-            self._make_producer, address=self._address, timeout=self._delivery_timeout, log=self._log
+            self._make_producer, address=self._address, timeout=self._delivery_timeout, log=_log
         )
         deadline = Deadline(f"connect to Kafka {self._address}", timeout)
         try:
             async with deadline.enforce():
                 for part in (control, writer):
-                    await retry(part.start, deadline=deadline, is_transient=is_transient, log=self._log)
+                    await retry(part.start, deadline=deadline, is_transient=is_transient, log=_log)
         except DeadlineExceededError as error:
             raise BrokerError(f"{error}: nothing answers there as Kafka does") from error
         except (KafkaError, OSError) as error:
@@ -115,7 +108,7 @@ class KafkaBroker(Broker):
             self.offsets,
             address=self._address,
             timeout=self._settings.connect_timeout,
-            log=self._log,
+            log=_log,
         )
 
     @override

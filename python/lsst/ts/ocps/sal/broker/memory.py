@@ -122,10 +122,8 @@ class MemoryBroker(Broker):
             reader.notice()
         return TopicPartition(topic, partition)
 
-    def truncate(
-        self, partition: TopicPartition, *, before: int | None = None, after: int | None = None
-    ) -> None:
-        """Lose records, as retention (the oldest) or a broken broker (the newest) does (for tests).
+    def truncate(self, partition: TopicPartition, *, before: int) -> None:
+        """Lose the oldest records, as retention does (for tests).
 
         Parameters
         ----------
@@ -133,18 +131,10 @@ class MemoryBroker(Broker):
             Where.
         before
             Lose the records with smaller offsets.
-        after
-            Lose the records with larger offsets.
         """
         log = self._logs(partition.topic)[partition.partition]
-        kept = [
-            record
-            for record in log.records
-            if (before is None or record.offset >= before) and (after is None or record.offset <= after)
-        ]
-        if before is not None:
-            log.begin = min(max(before, log.begin), log.end)
-        log.records = kept
+        log.records = [record for record in log.records if record.offset >= before]
+        log.begin = min(max(before, log.begin), log.end)
 
     def expand(self, topic: str, partitions: int) -> None:
         """Give a topic more partitions, as an operator does (for tests).
