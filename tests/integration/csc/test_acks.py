@@ -37,7 +37,7 @@ async def test_rule_1_the_first_ack_is_in_progress_with_job_id_and_expected_dura
 ) -> None:
     async with csc_bench.csc(), csc_bench.remote() as remote:
         ack = await start(remote)
-        assert ack.ack == SalRetCode.CMD_INPROGRESS
+        assert (ack.ack, ack.error) == (SalRetCode.CMD_INPROGRESS, 0)
         assert json.loads(ack.result) == {"job_id": "1"}
         assert ack.timeout == 30
         ack = await start(remote, "execute", pipeline="p.yaml")
@@ -139,6 +139,9 @@ async def test_rules_3_and_4_exit_code_and_final_ack_tell_how_it_ended(
         assert run.ack == run_code
         execute = await run_to_end(remote, "execute")
         assert execute.ack == execute_code
+        # Every failing acknowledgement has error 1, as those of other components have.
+        for final in (run, execute):
+            assert final.error == (0 if final.ack == SalRetCode.CMD_COMPLETE else 1)
         if outcome is P.COMPLETED:
             assert run.result == result.result
         if outcome is P.ERROR:
@@ -196,7 +199,7 @@ async def test_rule_5_what_the_back_end_refuses_is_one_failed_with_its_words(csc
     async with csc_bench.csc(), csc_bench.remote() as remote:
         csc_bench.service.fail("create", RequestRefusedError("fake", "quota exceeded", status=403))
         ack = await start(remote)
-        assert ack.ack == SalRetCode.CMD_FAILED
+        assert (ack.ack, ack.error) == (SalRetCode.CMD_FAILED, 1)
         assert "quota exceeded" in ack.result
         assert csc_bench.service.calls["create"] == 1
 

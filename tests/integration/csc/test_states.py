@@ -211,6 +211,10 @@ async def test_states_fault_3_a_ledger_that_cannot_be_written_takes_no_new_run_a
         await csc.context.tracker._reconciler.reconcile()
         assert await csc.context.ledger.unfinished() == []
         assert csc.context.tracker._followers == {}
+        # The same process serves again.
+        for name in ("standby", "start", "enable"):
+            await getattr(remote, f"cmd_{name}").start(timeout=TIMEOUT)
+        assert (await final_ack(remote, "run", await start(remote))).ack == SalRetCode.CMD_COMPLETE
 
 
 async def test_states_fault_4_an_internal_task_died_and_its_run_is_taken_up_again(
