@@ -99,6 +99,7 @@ async def fail(bench: DepositBench, root: Path, reason: str) -> None:
         outputs = await spy.wait_for("job_output", len(RESULTS))
         assert {output.checksum for output in outputs} == {""}
         assert csc.summary_state is State.ENABLED
+        await eventually(lambda: not csc.context.tracker._followers)
         assert await csc.context.ledger.unfinished() == []
     assert find_sets(root) == []
     assert list_remains(root) == []
