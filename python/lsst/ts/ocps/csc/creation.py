@@ -14,8 +14,8 @@ from lsst.ts.ocps.client.errors import (
     RequestRefusedError,
 )
 from lsst.ts.ocps.uws.phases import ExecutionPhase
+from lsst.ts.ocps.uws.times import format_time
 
-from .documents import format_time
 from .logs import BoundLogger
 from .patience import Patience
 from .records import Run, RunRecord

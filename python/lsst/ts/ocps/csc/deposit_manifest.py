@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lsst.ts.ocps import __version__
+from lsst.ts.ocps.uws.times import format_time
 
 from .deposit_plan import DepositedFile
-from .documents import format_time, reported_job_id
+from .documents import optional_time, reported_job_id
 from .errors import DepositError
 from .records import RunRecord
 
@@ -68,9 +69,9 @@ def build_manifest(record: RunRecord, files: Sequence[DepositedFile], *, backend
         "requester": run.key.identity,
         "phase": record.phase.value,
         "accepted_time": format_time(datetime.fromtimestamp(run.accepted_at, UTC)),
-        "creation_time": format_time(job.creation_time),
-        "start_time": format_time(job.start_time),
-        "end_time": format_time(job.end_time),
+        "creation_time": optional_time(job.creation_time),
+        "start_time": optional_time(job.start_time),
+        "end_time": optional_time(job.end_time),
         "deposit_time": format_time(datetime.now(UTC)),
         "backend": run.backend.get("name", ""),
         "versions": {

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from lsst.ts.ocps.uws.jobs import Job
+from lsst.ts.ocps.uws.times import format_time
 
 from .deposit_plan import Deposit
 from .records import FinalAck, Outcome, OutcomeKind, Report, Reporting, RunRecord
@@ -16,8 +17,8 @@ from .texts import MAX_STRING_BYTES, clip, dump_json
 __all__ = [
     "accepted_text",
     "build_report",
-    "format_time",
     "in_progress_text",
+    "optional_time",
     "read_document",
     "recall",
     "reported_job_id",
@@ -55,11 +56,9 @@ def accepted_text(record: RunRecord, job_id: str = "") -> str:
     return dump_json({"job_id": job_id or reported_job_id(record), "run_id": record.run.run_id})
 
 
-def format_time(time: datetime | None) -> str | None:
-    """ISO 8601 in UTC with Z, to the millisecond; None stays None."""
-    if time is None:
-        return None
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def optional_time(time: datetime | None) -> str | None:
+    """A time as UWS writes it; None stays None."""
+    return None if time is None else format_time(time)
 
 
 def build_report(record: RunRecord, results: RunResults) -> Report:
@@ -179,9 +178,9 @@ def _job_times(job: Job | None) -> dict[str, str | None]:
     if job is None:
         return {"creationTime": None, "startTime": None, "endTime": None}
     return {
-        "creationTime": format_time(job.creation_time),
-        "startTime": format_time(job.start_time),
-        "endTime": format_time(job.end_time),
+        "creationTime": optional_time(job.creation_time),
+        "startTime": optional_time(job.start_time),
+        "endTime": optional_time(job.end_time),
     }
 
 

@@ -27,6 +27,9 @@ T = TypeVar("T")
 _LAST_ATTEMPTS, _LAST_PAUSE = 10, 0.1
 """How often rows that the disk does not take are tried when the CSC ends, and the time between (s)."""
 
+_MOST_PURGED = 1000
+"""So many old rows are removed at a time: others wait meanwhile."""
+
 _INSERT = """
 INSERT INTO runs (run_id, identity, origin, seq_num, snd_stamp, payload, step, job_id, outcome, accepted_at,
                   ended_at, record)
@@ -275,7 +278,7 @@ class Ledger:
 
         await self._submit(call)
 
-    async def purge(self, before: float, *, limit: int = 1000) -> int:
+    async def purge(self, before: float) -> int:
         """Remove reported runs that ended before a time (UTC, Unix s), some at a time.
 
         Returns
@@ -288,7 +291,7 @@ class Ledger:
             return connection.execute(
                 "DELETE FROM runs WHERE run_id IN (SELECT run_id FROM runs WHERE ended_at < ?"
                 " AND step = 'reported' LIMIT ?)",
-                (before, limit),
+                (before, _MOST_PURGED),
             ).rowcount
 
         removed: int = await self._submit(call)
