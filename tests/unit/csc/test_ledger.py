@@ -284,6 +284,20 @@ async def test_what_the_disk_did_not_take_is_written_when_it_has_room_the_latest
     assert await ledger.unfinished() == [created]
 
 
+async def test_a_run_is_found_as_it_is_though_the_disk_has_not_taken_that(ledger: Ledger) -> None:
+    record = make_record()
+    await ledger.add(record)
+    created = observe(observe(record, CreateIntended()), JobCreated(URL, make_job()))
+    ledger._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(LedgerError):
+        await ledger.save(created)
+    ledger._connection.execute("PRAGMA query_only = OFF")
+    assert await ledger.find(record.run.run_id) == created
+    assert await ledger.find_command(record.run.key) == created
+    # The same command record once more.
+    assert await ledger.add(make_record(key=record.run.key)) == created
+
+
 async def test_what_the_disk_did_not_take_of_a_caller_who_is_gone_is_written_at_the_end(
     tmp_path: Path,
 ) -> None:

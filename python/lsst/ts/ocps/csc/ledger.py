@@ -137,7 +137,7 @@ class Ledger:
             return _select_command(connection, record.run.key)
 
         text: str | None = await self._submit(call)
-        return None if text is None else self._parse(text)
+        return self._newest(text)
 
     def save(self, record: RunRecord) -> "asyncio.Future[None]":
         """Write what a run has become.
@@ -179,7 +179,7 @@ class Ledger:
     async def find_command(self, key: CommandKey) -> RunRecord | None:
         """The run that a command record has started; None if none."""
         text: str | None = await self._submit(lambda connection: _select_command(connection, key))
-        return None if text is None else self._parse(text)
+        return self._newest(text)
 
     async def find(self, identifier: str) -> RunRecord | None:
         """The run of that run_id, or the latest whose job has that id; None if there is none."""
@@ -193,7 +193,7 @@ class Ledger:
             return None if row is None else row[0]
 
         text: str | None = await self._submit(call)
-        return None if text is None else self._parse(text)
+        return self._newest(text)
 
     async def unfinished(
         self,
@@ -322,6 +322,13 @@ class Ledger:
 
     def _submit(self, call: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
         return self._thread.submit(call)
+
+    def _newest(self, text: str | None) -> RunRecord | None:
+        """The run of a row, as it is: the disk may not have taken yet what has become of it."""
+        if text is None:
+            return None
+        record = self._parse(text)
+        return self._unsaved.get(record.run.run_id, record)
 
     def _parse(self, text: str, run_id: str = "asked for") -> RunRecord:
         try:
