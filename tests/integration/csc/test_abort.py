@@ -12,6 +12,8 @@ from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import AckError, SalRetCode
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 from support.csc import TIMEOUT, CscBench, Spy, eventually, final_ack
+from support.http_server import status
+from support.served_csc import KINDS, ServedBench
 
 pytestmark = pytest.mark.asyncio
 P = ExecutionPhase
@@ -142,3 +144,33 @@ async def test_rule_6_a_job_that_vanishes_after_an_abort_is_aborted(memory_csc: 
         assert (await final_ack(remote, "run", ack)).ack == ABORTED
         (result,) = await spy.wait_for("job_result")
         assert result.exit_code == 255
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_rule_6_a_job_of_somebody_else_that_has_ended_keeps_its_files(
+    served_bench: ServedBench, kind: str
+) -> None:
+    async with served_bench.serve(kind) as server, served_bench.running() as served:
+        await served.end(await served.sleep())
+        (job_id,) = server.jobs
+        await eventually(lambda: not served.csc.context.tracker._followers)
+        # As if another CSC had run it: this one knows nothing of it.
+        served.csc.context.ledger._connection.execute("DELETE FROM runs")
+        sent = len(server.requests)
+        refused = await abort(served.remote, job_id)
+        assert refused.ack == FAILED
+        assert f"job {job_id} has ended as COMPLETED: nothing to abort" in refused.result
+        assert {request.method for request in server.requests[sent:]} == {"GET"}
+        assert list(server.jobs) == [job_id]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_rule_6_a_list_that_cannot_be_read_is_named_and_is_no_unknown_job(
+    served_bench: ServedBench, kind: str
+) -> None:
+    async with served_bench.serve(kind) as server, served_bench.running() as served:
+        server.habit = status(500, "the database is down")
+        refused = await abort(served.remote, "77")
+        assert refused.ack == FAILED
+        assert "back end served" in refused.result
+        assert "the database is down" in refused.result
