@@ -39,7 +39,7 @@ def failing_once(owner: object, name: str, number: int) -> Iterator[None]:
 
 
 class LocalBench(ExecutorBench):
-    grace = 0.3
+    grace = 1.0
 
     @override
     def create(self, listener: Listener) -> Executor:

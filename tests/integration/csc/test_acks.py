@@ -155,7 +155,7 @@ async def test_rule_3_a_job_id_with_odd_characters_is_told_as_our_run_id(csc_ben
     async with csc_bench.csc(), csc_bench.remote() as remote:
         spy = Spy(remote)
         ack = await start(remote)
-        (phase,) = await spy.wait_for("job_phase")
+        phase, *_ = await spy.wait_for("job_phase")
         assert json.loads(ack.result)["job_id"] == phase.job_id == phase.run_id
         assert phase.url.endswith("job 1/x")
 

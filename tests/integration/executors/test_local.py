@@ -77,6 +77,7 @@ class TestLocalExecutor(ExecutorContract):
         assert not (bench.directory / "1a" / "pwned").exists()
 
     async def test_cancel_lets_a_command_tidy_up(self, bench: LocalBench) -> None:
+        bench.grace = 20.0
         news = News()
         async with bench.life(news) as executor:
             script = "trap 'echo tidied; exit 5' TERM; echo ready > ready; while :; do sleep 0.02; done"
@@ -261,7 +262,10 @@ time.sleep(1.5)
     async def test_the_limit_of_disk_counts_folders_in_folders_and_is_told_whatever_the_exit_code(
         self, bench: LocalBench
     ) -> None:
-        script = "trap 'exit 0' TERM; mkdir -p a/b; head -c 3000000 /dev/zero > a/b/large; sleep 60 & wait"
+        bench.grace = 20.0
+        # It is there as a whole, whenever somebody looks.
+        script = "head -c 3000000 /dev/zero > ../large; mkdir -p a/b; mv ../large a/b; sleep 60 & wait"
+        script = f"trap 'exit 0' TERM; {script}"
         news = bench.news()
         async with bench.life(news) as executor:
             await executor.submit(bench.execution(("sh", "-c", script), disk=2**20))

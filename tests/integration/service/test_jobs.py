@@ -107,7 +107,8 @@ class TestFailure:
         assert job.error.message == "bad   [1m\ufffd<&>"
 
     async def test_a_job_that_takes_too_much_disk_fails_with_the_reason(self, calls: Calls) -> None:
-        script = "trap 'exit 0' TERM; head -c 5000000 /dev/zero > large; sleep 60 & wait"
+        # It is there as a whole, whenever somebody looks.
+        script = "trap 'exit 0' TERM; head -c 5000000 /dev/zero > ../large; mv ../large .; sleep 60 & wait"
         job = await calls.end(await calls.create("tight", script=script, PHASE="RUN"))
         assert job.phase is P.ERROR
         assert job.error is not None
