@@ -136,7 +136,7 @@ async def test_topics_and_offsets_are_asked_again_after_a_restart(own_noida: Noi
 
 
 async def test_a_write_without_confirmation_ends_with_an_error(own_noida: NoidaProcess) -> None:
-    broker = KafkaBroker(make_settings(broker_address=own_noida.address), delivery_timeout=1.0)
+    broker = KafkaBroker(make_settings(broker_address=own_noida.address), delivery_timeout=2.0)
     await broker.start()
     async with closing_within_limit(broker):
         await broker.ensure_topics([TopicSpec("lsst.test.T.slow"), TopicSpec("lsst.test.T.new")])
