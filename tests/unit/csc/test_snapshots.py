@@ -13,11 +13,12 @@ from support.runs import URL, make_job, make_record, with_news
 
 def test_active_jobs_name_each_run_and_are_bounded() -> None:
     waiting = make_record()
-    running = with_news(make_record(), CreateIntended(), JobCreated(URL, make_job()))
-    entries = json.loads(active_jobs_text([waiting, running], {running.run.run_id: 5.5}))
+    began = datetime(2026, 11, 22, 12, 0, 5, 500_000, tzinfo=UTC)
+    running = with_news(make_record(), CreateIntended(), JobCreated(URL, make_job(start_time=began)))
+    entries = json.loads(active_jobs_text([waiting, running]))
     assert [entry["job_id"] for entry in entries] == ["", "7"]
-    assert [entry["start_time"] for entry in entries] == [0.0, 5.5]
-    text = active_jobs_text([make_record() for _ in range(2000)], {})
+    assert [entry["start_time"] for entry in entries] == [0.0, began.timestamp() + 37]
+    text = active_jobs_text([make_record() for _ in range(2000)])
     assert len(text.encode()) <= MAX_STRING_BYTES
     assert 300 < len(json.loads(text)) < 2000
 

@@ -5,7 +5,6 @@ The end of a run goes out through `~lsst.ts.ocps.csc.pair.PairWriter`, which thi
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from lsst.ts.ocps.aio.deadline import Deadline
@@ -13,34 +12,28 @@ from lsst.ts.ocps.aio.retry import retry
 from lsst.ts.ocps.aio.tasks import TaskSupervisor
 from lsst.ts.ocps.aio.turns import take_turn
 from lsst.ts.ocps.payloads.schema import PayloadDefinition
-from lsst.ts.ocps.salobj import SalRetCode, tai_from_utc_unix
-from lsst.ts.ocps.uws.jobs import Result
-from lsst.ts.ocps.uws.phases import ExecutionPhase
+from lsst.ts.ocps.salobj import SalRetCode
 
-from .deposit_plan import DepositedFile
 from .documents import (
     accepted_text,
     build_report,
     in_progress_text,
     read_document,
     recall,
-    reported_job_id,
 )
 from .errors import LedgerError
+from .event_fields import job_fields, output_events, phase_fields
 from .ledger import Ledger
 from .logs import get_logger
 from .outlet import PROGRAMMING_ERRORS, Outlet
 from .pair import MIN_ACK_GAP, PairWriter
 from .records import FinalAck, Reporting, RunRecord
-from .results import Metric, RunResults
+from .results import RunResults
 from .runs import ReportBuilt, ReportWritten, observe
 from .snapshots import active_jobs_text, payloads_fields
 from .texts import clip, dump_json
 
 __all__ = ["Reporter"]
-
-_MAX_OUTPUT_EVENTS = 200
-"""So many ``job_output`` events at most; ``job_result`` lists them all."""
 
 _ACTIVE_PAUSE = 0.05
 """Least time between two lists of active jobs (s): each names every run, and fifty may change at once."""
@@ -50,42 +43,6 @@ _GATHER_TIME = 0.05
 
 _RECALL_TIME = 10.0
 """How long it is tried to read what was told before (s)."""
-
-_PHASE_CODES = {phase: code for code, phase in enumerate(ExecutionPhase, start=1)}
-"""Enumeration ``PhaseCode`` of the interface, which has the order of the standard."""
-
-
-def _tai(time: datetime | None) -> float:
-    return 0.0 if time is None else tai_from_utc_unix(time.timestamp())
-
-
-def _start_time(record: RunRecord) -> float:
-    return 0.0 if record.job is None else _tai(record.job.start_time)
-
-
-def _to_output_fields(job_id: str, output: Result, file: DepositedFile | None) -> dict[str, Any]:
-    fields = {
-        "job_id": job_id,
-        "output_id": clip(output.result_id),
-        "url": clip(output.url or ""),
-        "mime_type": clip(output.mime_type or ""),
-        "checksum": output.sha256 or "",
-        "byte_size": -1 if output.size is None else output.size,
-    }
-    if file is not None:
-        fields |= {"url": clip(file.url), "checksum": file.sha256, "byte_size": file.byte_size}
-    return fields
-
-
-def _to_metric_fields(job_id: str, payload: str, metric: Metric) -> dict[str, Any]:
-    return {
-        "job_id": job_id,
-        "payload": payload,
-        "metric_name": clip(metric.name),
-        "metric_units": clip(metric.units),
-        "tags": metric.tags_text,
-        "value": metric.value,
-    }
 
 
 class Reporter:
@@ -168,14 +125,7 @@ class Reporter:
 
     async def publish_job(self, record: RunRecord) -> None:
         """Say which job a command has led to."""
-        run = record.run
-        await self._try_write(
-            "evt_job_id",
-            record,
-            event_name=f"cmd_{run.command}",
-            seq_num=run.key.seq_num,
-            job_id=reported_job_id(record),
-        )
+        await self._try_write("evt_job_id", record, **job_fields(record))
 
     async def publish_phase(self, record: RunRecord, message: str = "") -> None:
         """Say in which phase a run is.
@@ -187,27 +137,8 @@ class Reporter:
         message
             What there is to say besides; "" = why it ended, if it has.
         """
-        run, job = record.run, record.job
-        if not message and record.outcome is not None:
-            message = record.outcome.message
         self.note_change()
-        await self._try_write(
-            "evt_job_phase",
-            record,
-            job_id="" if record.handle is None else reported_job_id(record),
-            run_id=run.run_id,
-            label=run.label,
-            payload=run.payload,
-            phase=record.phase.value,
-            requester=run.key.identity,
-            message=clip(message),
-            url="" if record.handle is None else record.handle.url,
-            phase_code=_PHASE_CODES[record.phase],
-            seq_num=run.key.seq_num,
-            creation_time=0.0 if job is None else _tai(job.creation_time),
-            start_time=_start_time(record),
-            end_time=0.0 if job is None else _tai(job.end_time),
-        )
+        await self._try_write("evt_job_phase", record, **phase_fields(record, message))
 
     async def report(self, record: RunRecord, results: RunResults) -> RunRecord:
         """Report an ended run, once; returns when that is on the disk.
@@ -228,7 +159,8 @@ class Reporter:
         if not isinstance(record.state, Reporting):
             report = build_report(record, results)
             if report.has_result:
-                await self._publish_outputs(record, results)
+                told = output_events(record, results)
+                await self._try("outputs", lambda: self._outlet.write_all(told), record)
         if not record.run.detach:
             await self._wait_for_gap(record.run.run_id)
         record = await self._pairs.write(record, report)
@@ -304,21 +236,6 @@ class Reporter:
         if acked_at is not None:
             await asyncio.sleep(max(0.0, acked_at + MIN_ACK_GAP - asyncio.get_running_loop().time()))
 
-    async def _publish_outputs(self, record: RunRecord, results: RunResults) -> None:
-        job_id, job = reported_job_id(record), record.job
-        outputs = () if job is None else job.results[:_MAX_OUTPUT_EVENTS]
-        deposited = () if results.deposit is None else results.deposit.files
-        files = {file.result_id: file for file in deposited}
-        records = [
-            ("evt_job_output", _to_output_fields(job_id, output, files.get(output.result_id)))
-            for output in outputs
-        ]
-        records += [
-            ("evt_job_metric", _to_metric_fields(job_id, record.run.payload, metric))
-            for metric in results.metrics
-        ]
-        await self._try("outputs", lambda: self._outlet.write_all(records), record)
-
     # The state of the CSC
 
     def note_change(self) -> None:
@@ -367,9 +284,7 @@ class Reporter:
             # Changes come in bursts, and acknowledgements matter more.
             await asyncio.sleep(_GATHER_TIME)
             self._changed.clear()
-            records = self._active()
-            start_times = {record.run.run_id: _start_time(record) for record in records}
-            await self._try_write("evt_active_jobs", jobs=active_jobs_text(records, start_times))
+            await self._try_write("evt_active_jobs", jobs=active_jobs_text(self._active()))
             await asyncio.sleep(_ACTIVE_PAUSE)
 
     async def _try_write(self, name: str, record: RunRecord | None = None, /, **fields: Any) -> None:

@@ -9,21 +9,20 @@ from lsst.ts.ocps.payloads.schema import PayloadDefinition
 from lsst.ts.ocps.uws.phases import ExecutionPhase
 
 from .documents import reported_job_id
+from .event_fields import start_time
 from .records import OutcomeKind, RunRecord
 from .texts import MAX_STRING_BYTES, clip, dump_json, fit_list
 
 __all__ = ["active_jobs_text", "count_jobs", "last_noon", "payloads_fields"]
 
 
-def active_jobs_text(records: Iterable[RunRecord], start_times: Mapping[str, float]) -> str:
+def active_jobs_text(records: Iterable[RunRecord]) -> str:
     """The runs that have not ended, as a JSON list; the latest are left out if it would be too long.
 
     Parameters
     ----------
     records
         The runs, oldest first.
-    start_times
-        When their jobs began (TAI, Unix s), by run_id; 0 if not yet.
     """
     return fit_list(
         [
@@ -33,7 +32,7 @@ def active_jobs_text(records: Iterable[RunRecord], start_times: Mapping[str, flo
                 "payload": record.run.payload,
                 "phase": record.phase.value,
                 "requester": record.run.key.identity,
-                "start_time": start_times.get(record.run.run_id, 0.0),
+                "start_time": start_time(record),
             }
             for record in records
         ]
