@@ -177,6 +177,29 @@ async def test_states_fault_1_a_required_back_end_is_away_for_longer_than_fault_
         await set_summary_state(remote, State.ENABLED)
 
 
+async def test_states_fault_1_is_for_enabled_and_there_the_time_begins_anew_when_the_back_end_is_seen(
+    csc_bench: CscBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(csc_bench, fault_after=0.1)
+    csc_bench.patience = replace(QUICK, probe=0.05)
+    async with csc_bench.csc(State.DISABLED) as csc, csc_bench.remote() as remote:
+        reports: list[str] = []
+        health, note_lost = csc.context.health, csc._note_lost
+
+        async def note(report: str) -> None:
+            reports.append(report)
+            await note_lost(report)
+
+        monkeypatch.setattr(health, "_on_lost", note)
+        csc_bench.service.is_available = False
+        await eventually(lambda: len(reports) > 1)
+        assert csc.summary_state is State.DISABLED
+        csc_bench.service.is_available = True
+        await remote.cmd_enable.start(timeout=TIMEOUT)
+        assert health._lost_at == {}
+        await eventually(lambda: csc.summary_state is State.ENABLED)
+
+
 async def test_states_a_back_end_that_is_not_required_may_be_away(csc_bench: CscBench) -> None:
     backend = {"kind": "uws", "url": "http://fake.invalid", "required": False}
     configure(csc_bench, fault_after=0.1, backends={"fake": backend})

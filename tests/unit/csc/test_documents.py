@@ -118,7 +118,7 @@ def test_every_job_result_has_a_job_id_even_without_a_job() -> None:
     assert document["phase"] == "ABORTED"
 
 
-@pytest.mark.parametrize("job_id", ["a b", "../x", "café", ""])
+@pytest.mark.parametrize("job_id", ["a b", "../x", "café", "a.b", "a:b", "a\n", ""])
 def test_a_job_id_that_shell_commands_could_not_bear_is_replaced_by_our_run_id(job_id: str) -> None:
     record = ended_record(job=make_job(P.COMPLETED, job_id=job_id))
     assert reported_job_id(record) == record.run.run_id

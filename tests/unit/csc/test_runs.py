@@ -145,6 +145,7 @@ def test_giving_up_an_ambiguous_creation_rejects_where_a_job_waits_and_loses_whe
 
 def test_a_missing_job_is_believed_to_be_missing_only_after_a_while() -> None:
     record = running()
+    assert MISSING_AFTER == 30.0, "the guides say so"
     assert observe(record, JobMissing(MISSING_AFTER - 1)) is record
     assert kind_of(observe(record, JobMissing(MISSING_AFTER))) is OutcomeKind.LOST
 
@@ -194,6 +195,7 @@ def test_run_is_not_sent_again_before_the_phase_was_read() -> None:
 
 def test_a_held_job_is_resumed_three_times_then_aborted() -> None:
     record = running(P.HELD)
+    assert MAX_RESUMES == 3
     for _ in range(MAX_RESUMES):
         assert decide(record, READY) is Action.RESUME
         record = observe(record, ResumeIntended())

@@ -23,23 +23,29 @@ class Listener:
 
     def __init__(self) -> None:
         self.acks: list[tuple[float, float]] = []
+        self.news: list[str] = []
 
     async def acknowledge(self, record: RunRecord, duration: float | None = None) -> None:
         now = asyncio.get_running_loop().time()
         self.acks.append((now, duration or record.run.expected_duration))
 
     async def publish_job(self, record: RunRecord) -> None:
-        pass
+        assert record.handle is not None
+        self.news.append(record.handle.job_id)
 
     async def publish_phase(self, record: RunRecord) -> None:
-        pass
+        self.news.append(record.phase.value)
+
+
+def make_teller(listener: Listener, tasks: TaskSupervisor, *, is_restored: bool) -> Teller:
+    parts: Any = SimpleNamespace(reporter=listener, tasks=tasks, patience=Patience())
+    return Teller(cast("Parts", parts), is_restored=is_restored)
 
 
 async def tell(expected_duration: float, *, lives: float, is_restored: bool) -> list[tuple[float, float]]:
     """Time and timeout of each acknowledgement, that of the SAL layer included."""
     listener, tasks = Listener(), TaskSupervisor("test")
-    parts: Any = SimpleNamespace(reporter=listener, tasks=tasks, patience=Patience())
-    teller = Teller(cast("Parts", parts), is_restored=is_restored)
+    teller = make_teller(listener, tasks, is_restored=is_restored)
     record = with_news(
         make_record(expected_duration=expected_duration), CreateIntended(), JobCreated(URL, make_job())
     )
@@ -68,6 +74,28 @@ def test_rule_1_in_progress_is_repeated_before_the_last_one_runs_out_and_not_aft
     assert last < began + lives < last + timeout
     # Once it is late anyway, the sender is not told every half second.
     assert len(acks) < 3 + lives / max(0.7 * expected, 20)
+
+
+async def hold_back(*, is_restored: bool) -> tuple[list[str], list[str]]:
+    """What is told of a job before the SAL layer sends the first acknowledgement, and after that."""
+    listener, tasks = Listener(), TaskSupervisor("test")
+    teller = make_teller(listener, tasks, is_restored=is_restored)
+    telling = asyncio.create_task(
+        teller.tell(with_news(make_record(), CreateIntended(), JobCreated(URL, make_job())))
+    )
+    await asyncio.sleep(5.0)
+    before = list(listener.news)
+    teller.release()
+    await telling
+    teller.stop_acknowledging()
+    await tasks.aclose()
+    return before, listener.news
+
+
+def test_rule_2_nothing_is_told_of_a_job_before_the_first_acknowledgement() -> None:
+    assert run_in_virtual_time(hold_back(is_restored=False)) == ([], ["7", "PENDING"])
+    # Of a run of an earlier life it is the teller that acknowledges.
+    assert run_in_virtual_time(hold_back(is_restored=True)) == (["7", "PENDING"], ["7", "PENDING"])
 
 
 def test_the_codes_of_faults_are_those_of_the_guide() -> None:
