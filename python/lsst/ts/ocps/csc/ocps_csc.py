@@ -22,15 +22,14 @@ from lsst.ts.ocps.uws.run_id import run_id_prefix
 
 from .aborts import abort_job
 from .backends import Opener, to_stored_settings
-from .commands import build_run, choose_first_ack
+from .commands import choose_first_ack
 from .config import CscConfig, CscSettings, choose_version, make_schema
 from .config_layers import read_start
 from .context import CscContext
-from .creation import to_submission
 from .deposit_plan import DepositConfig
 from .enums import FaultCode
 from .errors import ConfigurationError, LedgerDamagedError, LedgerError, RequestRejectedError, SettingsError
-from .limits import check_limits
+from .intake import take_on
 from .loading import Configured, load
 from .logs import get_logger
 from .outlet import Outlet
@@ -38,7 +37,6 @@ from .pair import ACK_CODES
 from .patience import Patience
 from .records import CommandKey, RunRecord
 from .requests import RunRequest, parse_execute, parse_run
-from .secrets import Secrets
 from .texts import MAX_STRING_BYTES, clip
 
 __all__ = ["OcpsCsc"]
@@ -307,46 +305,17 @@ class OcpsCsc(ConfigurableCsc):
         return self._make_first_ack(data, record)
 
     async def _submit(self, request: RunRequest, key: CommandKey) -> RunRecord:
-        config, tracker, definition = self._ocps_config, self.context.tracker, request.definition
-        if config is None:
+        if self._ocps_config is None:
             raise RequestRejectedError(["the CSC is not configured"])
-        name, index = config.choose_backend(definition.name), int(self.salinfo.index)
-        stored = to_stored_settings(name, config.backends[name])
-        try:
-            backend = await self.context.pool.get(stored)
-        except BackendError as error:
-            raise RequestRejectedError([str(error)]) from error
-        run = build_run(
+        return await take_on(
             request,
             key,
+            self._ocps_config,
+            pool=self.context.pool,
+            tracker=self.context.tracker,
             site=self.settings.site,
-            index=index,
-            config=config,
-            backend=stored,
-            creates_pending=backend.creates_pending,
+            index=int(self.salinfo.index),
         )
-        try:
-            backend.check(to_submission(run, request.pairs))
-        except BackendError as error:
-            raise RequestRejectedError([Secrets.of(run, request.pairs).hide(str(error))]) from error
-        if not backend.has_jobs:
-            if request.prerequisites:
-                raise RequestRejectedError([f"prereq_jobs: back end {backend.name} waits for no jobs"])
-            return await tracker.hand_over(run, request.pairs, backend)
-        # Nothing is awaited between this look and the moment the run counts.
-        of_payload, of_all = tracker.count_active(definition.name), len(tracker.active)
-        try:
-            check_limits(request, config, index=index, of_payload=of_payload, of_all=of_all)
-        except RequestRejectedError:
-            # A record that is delivered again is not too many because of the run that it has started.
-            if (earlier := await tracker.find_command(key)) is None:
-                raise
-            return earlier
-        try:
-            return await tracker.submit(run, request.pairs)
-        finally:
-            # The SAL layer begins to write what is returned before the loop comes to this.
-            _ = asyncio.get_running_loop().call_soon(tracker.release, run.run_id)
 
     def _make_first_ack(self, data: Any, record: RunRecord) -> Any:
         first = choose_first_ack(record)
