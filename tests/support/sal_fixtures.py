@@ -19,7 +19,16 @@ from support.brokers import BrokerBench
 from support.environment import make_environment
 from support.sal_csc import SalTestCsc
 
-__all__ = ["WAIT", "CscCase", "drain_states", "forget_start", "make_environment", "open_pair", "until"]
+__all__ = [
+    "WAIT",
+    "CscCase",
+    "drain_states",
+    "forget_start",
+    "make_environment",
+    "open_pair",
+    "own_messages",
+    "until",
+]
 
 WAIT = 20.0
 """Longest wait for anything that has to come (s)."""
@@ -63,6 +72,16 @@ def drain_states(remote: Remote) -> list[State]:
     while (data := remote.evt_summaryState.get_oldest()) is not None:
         states.append(State(data.summaryState))
     return states
+
+
+async def own_messages(remote: Remote, count: int) -> list[Any]:
+    """Wait for so many published log records of a test; the runtime warns meanwhile of what is slow."""
+    seen: list[Any] = []
+    while len(seen) < count:
+        data = await remote.evt_logMessage.next(flush=False, timeout=WAIT)
+        if "/lsst/ts/ocps/sal/" not in data.filePath:
+            seen.append(data)
+    return seen
 
 
 async def forget_start(case: BaseCscTestCase) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lsst.ts.ocps.sal.enums import State
 from lsst.ts.ocps.sal.remote import Remote
-from support.sal_fixtures import WAIT, CscCase
+from support.sal_fixtures import CscCase, own_messages
 
 pytestmark = pytest.mark.asyncio
 
@@ -17,5 +17,5 @@ async def test_records_from_before_the_start_are_published_after_it(case: CscCas
     async with Remote(csc.domain, "Test", 8) as remote:
         csc.delay_start_event.set()
         async with csc:
-            seen = [await remote.evt_logMessage.next(flush=False, timeout=WAIT) for _ in range(20)]
+            seen = await own_messages(remote, 20)
     assert [data.message for data in seen] == [f"early {n}" for n in range(20)]

@@ -156,7 +156,7 @@ async def test_a_write_without_confirmation_ends_with_an_error(own_noida: NoidaP
 
 async def test_no_broker_is_told_with_address_and_time_after_repeated_attempts() -> None:
     address = f"127.0.0.1:{free_port()}"
-    broker = create_broker(make_settings(broker_address=address, connect_timeout=1.5))
+    broker = create_broker(make_settings(broker_address=address, connect_timeout=3.0))
     begin = time.monotonic()
     with pytest.raises(BrokerError) as caught:
         await broker.start()

@@ -15,7 +15,7 @@ from lsst.ts.ocps.sal.errors import BrokerError, ExpectedError
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.testing import assertRaisesAckError
 from support.sal_csc import SalTestCsc
-from support.sal_fixtures import WAIT, CscCase, drain_states, forget_start, until
+from support.sal_fixtures import WAIT, CscCase, drain_states, forget_start, own_messages, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -32,7 +32,7 @@ async def test_weakness_11_every_log_record_is_published_even_if_it_is_like_the_
         log.debug("too low")
         error = ValueError("with a traceback")
         await asyncio.to_thread(log.error, "from a thread", exc_info=error)
-        seen = [await remote.evt_logMessage.next(flush=False, timeout=WAIT) for _ in range(5)]
+        seen = await own_messages(remote, 5)
         assert [(data.name, data.level, data.message) for data in seen] == [
             *[("Test", 30, "the same words")] * 3,
             ("Test.child", 40, "from a child"),
