@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import settings
 
-# Property tests decide by what is true, not by how fast a shared machine is today.
-settings.register_profile("ocps", deadline=None)
+# Property tests decide by what is true, not by how fast a shared machine is today, nor by examples that
+# nobody has met before: those are looked for by ``pytest --hypothesis-profile explore``.
+settings.register_profile("explore", deadline=None, derandomize=False)
+settings.register_profile("ocps", deadline=None, derandomize=True, database=None)
 settings.load_profile("ocps")
 
 # The contracts that the package ships are tests, though their names do not say so.
