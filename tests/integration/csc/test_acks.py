@@ -66,7 +66,7 @@ async def test_rule_2_events_come_in_order_and_once(csc_bench: CscBench) -> None
     )
     async with csc_bench.csc(), csc_bench.remote() as remote:
         spy = Spy(remote)
-        await run_to_end(remote, label="night 1")
+        final = await run_to_end(remote, label="night 1")
         await spy.wait_for("job_result")
         assert spy.names() == [
             "job_id",
@@ -81,6 +81,7 @@ async def test_rule_2_events_come_in_order_and_once(csc_bench: CscBench) -> None
         assert (job_id.event_name, job_id.job_id) == ("cmd_run", "1")
         last = spy.of("job_phase")[-1]
         assert (last.label, last.payload, last.seq_num) == ("night 1", "echo", job_id.seq_num)
+        assert last.requester == final.identity != ""
         assert last.creation_time < last.start_time < last.end_time
         assert {output.output_id: output.byte_size for output in spy.of("job_output")}["x.fits"] == 2
 
