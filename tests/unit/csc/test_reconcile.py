@@ -173,7 +173,8 @@ async def test_back_ends_that_nobody_uses_are_closed(bench: Bench) -> None:
 
 async def test_jobs_of_a_lost_ledger_are_adopted_once_and_only_ours(bench: Bench) -> None:
     ours = await bench.execute()
-    await bench.execute(run_id=new_run_id("foreign", 1))
+    for site, index in (("foreign", 1), ("tent", 1), ("test", 2)):
+        await bench.execute(run_id=new_run_id(site, index))
     await bench.create(new_run_id("test", 1))  # it was never started: nobody's loss
     await asyncio.gather(*(bench.adopt() for _ in range(2)))
     assert list(bench.followed) == [ours]

@@ -16,8 +16,17 @@ def test_active_jobs_name_each_run_and_are_bounded() -> None:
     began = datetime(2026, 11, 22, 12, 0, 5, 500_000, tzinfo=UTC)
     running = with_news(make_record(), CreateIntended(), JobCreated(URL, make_job(start_time=began)))
     entries = json.loads(active_jobs_text([waiting, running]))
-    assert [entry["job_id"] for entry in entries] == ["", "7"]
-    assert [entry["start_time"] for entry in entries] == [0.0, began.timestamp() + 37]
+    assert entries == [
+        {
+            "run_id": record.run.run_id,
+            "job_id": job_id,
+            "payload": "echo",
+            "phase": "PENDING",
+            "requester": "tester@host",
+            "start_time": start_time,
+        }
+        for record, job_id, start_time in ((waiting, "", 0.0), (running, "7", began.timestamp() + 37))
+    ]
     text = active_jobs_text([make_record() for _ in range(2000)])
     assert len(text.encode()) <= MAX_STRING_BYTES
     assert 300 < len(json.loads(text)) < 2000
