@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
@@ -271,27 +272,32 @@ async def test_a_run_whose_result_is_out_though_the_ledger_does_not_know_gets_on
 ) -> None:
     records = [await bench.add(with_news(make_record(), CreateIntended())) for _ in range(2)]
     result = dump_json({"jobId": "7", "runId": records[0].run.run_id, "phase": "COMPLETED"})
-    for told in (result, "nonsense", "[]", "{}"):
-        await bench.outlet.write("evt_job_result", job_id="7", exit_code=0, result=told)
+    for text in (result, "nonsense", "[]", "{}"):
+        await bench.outlet.write("evt_job_result", job_id="7", exit_code=0, result=text)
     bench.outlet.calls.clear()
     known, unknown = await bench.reporter.recall(records)
-    assert unknown == records[1]
-    assert isinstance((await bench.report(known)).state, Reported)
-    ((name, ack),) = bench.outlet.calls
-    assert (name, ack["ack"], ack["result"]) == ("ack", SalRetCode.CMD_COMPLETE, result)
+    assert (unknown, (await bench.report(known)).state.step) == (records[1], "reported")
+    told = [(name, ack["ack"], ack["result"]) for name, ack in bench.outlet.calls]
+    assert told == [("ack", SalRetCode.CMD_COMPLETE, result)]
 
 
-async def test_runs_are_as_the_ledger_has_them_where_the_broker_does_not_tell(
+async def test_runs_are_as_the_ledger_has_them_if_nobody_tells(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def refuse() -> list[Any]:
-        raise ConnectionError("the broker is away")
-
-    monkeypatch.setattr(bench.outlet, "read_results", refuse)
+    monkeypatch.setattr(bench.outlet, "read_results", AsyncMock(side_effect=ConnectionError("away")))
     monkeypatch.setattr(reporter, "_RECALL_TIME", 0.3)
-    record = await bench.add(make_record())
-    assert await bench.reporter.recall([record]) == [record]
+    assert await bench.reporter.recall([record := await bench.add(make_record())]) == [record]
     assert "what was told before cannot be read" in caplog.text
+
+
+async def test_a_rejected_command_is_told_after_its_ack(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter, "MIN_ACK_GAP", TIMEOUT)
+    record = await bench.add(with_news(make_record(), CreateIntended(), CreateRefused("no")))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(bench.reporter.settle_rejected(record), 0.2)
+    assert [row.state.step for row in await bench.ledger.unfinished()] == ["reporting"]
 
 
 async def test_a_result_whose_write_failed_is_written_again(bench: Bench) -> None:
