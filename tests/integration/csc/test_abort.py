@@ -129,7 +129,7 @@ async def test_rule_6_a_job_that_failed_is_named_as_such_and_keeps_its_files(mem
         refused = await abort(remote, "1")
         assert (refused.ack, "has ended as ERROR" in refused.result) == (FAILED, True)
         assert memory_csc.service.calls["abort"] == memory_csc.service.calls["delete"] == 0
-        assert remote.evt_job_result.nqueued == 1
+        await eventually(lambda: remote.evt_job_result.nqueued == 1)
 
 
 async def test_rule_6_a_job_that_vanishes_after_an_abort_is_aborted(memory_csc: CscBench) -> None:

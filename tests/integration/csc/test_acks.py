@@ -12,7 +12,7 @@ from lsst.ts.ocps.client.errors import BackendUnavailableError, RequestRefusedEr
 from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.salobj import AckError, SalRetCode
 from lsst.ts.ocps.uws.phases import ExecutionPhase
-from support.csc import TIMEOUT, CscBench, Spy, check_pairs, final_ack, write_configuration
+from support.csc import TIMEOUT, CscBench, Spy, check_pairs, eventually, final_ack, write_configuration
 
 pytestmark = pytest.mark.asyncio
 P = ExecutionPhase
@@ -192,7 +192,7 @@ async def test_rule_5_a_back_end_that_is_down_is_one_failed_that_names_it(csc_be
         assert "back end fake" in ack.result
         csc_bench.service.is_available = True
         assert (await run_to_end(remote)).ack == SalRetCode.CMD_COMPLETE
-        assert remote.evt_job_result.nqueued == 1
+        await eventually(lambda: remote.evt_job_result.nqueued == 1)
         assert csc.context.tracker.active == []
 
 

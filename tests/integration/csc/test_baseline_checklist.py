@@ -111,7 +111,7 @@ async def test_a_failed_job_is_complete_and_its_result_tells(csc_bench: CscBench
     async with csc_bench.csc(), csc_bench.remote() as remote:
         final = await remote.cmd_execute.next_ackcmd(await send(remote))
         assert final.ack == SalRetCode.CMD_COMPLETE
-        result = remote.evt_job_result.get()
+        result = await remote.evt_job_result.next(flush=False, timeout=TIMEOUT)
         document = json.loads(result.result)
         assert (result.exit_code, document["phase"]) == (1, "ERROR")
         assert document["errorSummary"] == {"message": "no flats"}
@@ -132,6 +132,8 @@ async def test_an_event_that_was_not_waited_for_can_be_flushed_away(csc_bench: C
         client = CalibrationClient(remote)
         async with asyncio.timeout(TIMEOUT):
             await remote.cmd_execute.next_ackcmd(await send(remote))
+            # Another topic may come a moment later than the acknowledgements.
+            await eventually(lambda: remote.evt_job_result.nqueued)
             # After every set of images the script does this; what was acknowledged by then is old.
             remote.evt_job_result.flush()
             document = await client.run_job()

@@ -130,7 +130,7 @@ async def test_a_command_killed_while_its_job_was_created_gets_one_job_and_all_i
             first = await sending
             assert (first.ack, first.result) == (SalRetCode.CMD_INPROGRESS, '{"job_id":"1"}')
             assert (await final_ack(remote, "run", first)).ack == COMPLETE
-            assert remote.evt_job_result.nqueued == 1
+            await eventually(lambda: remote.evt_job_result.nqueued == 1)
     (url,) = csc_bench.service.jobs()
     assert csc_bench.service.runs_of(url) == 1
 

@@ -260,7 +260,7 @@ async def test_states_fault_4_an_internal_task_died_and_its_run_is_taken_up_agai
         assert "a mistake of ours" in csc.evt_errorCode.data.errorReport
         await csc.context.tracker._reconciler.reconcile()
         assert (await final_ack(remote, "run", ack)).ack == SalRetCode.CMD_COMPLETE
-        assert remote.evt_job_result.nqueued == 1
+        await eventually(lambda: remote.evt_job_result.nqueued == 1)
 
 
 async def test_the_payloads_and_back_ends_are_told(csc_bench: CscBench) -> None:

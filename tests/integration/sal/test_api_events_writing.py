@@ -149,6 +149,7 @@ async def test_telemetry_that_the_broker_does_not_take_is_dropped_and_not_queued
         gate.set()
         stalled: asyncio.Task[None] = controller.tel_scalars._stalled
         await until(stalled.done)
+        monkeypatch.setattr("lsst.ts.ocps.sal.topics.write_topic.PERISHABLE_AGE", WAIT)
         await controller.tel_scalars.set_write(int0=3)
         assert len(sent) == 2
 
