@@ -54,8 +54,21 @@ class Asking:
         self.locked: list[BackendError] = []
         """Why the back end cannot be opened, once for each."""
 
-        times = replace(Patience(create=0.6, lookup=0.6), **patience)
-        self._creation = JobCreation(self._note, times, None if is_restored else (), get_logger("test"))
+        self.full_for = 0
+        """How many more times the ledger cannot be written."""
+
+        self._creation = JobCreation(
+            self._note,
+            self._is_written,
+            patience=replace(Patience(create=0.6, lookup=0.6), **patience),
+            pairs=None if is_restored else (),
+            log=get_logger("test"),
+        )
+
+    async def _is_written(self) -> bool:
+        assert isinstance(self.news[-1], CreateIntended)
+        self.full_for -= 1
+        return self.full_for < 0
 
     async def _note(self, news: News) -> None:
         self.news.append(news)
@@ -83,6 +96,23 @@ async def test_what_was_not_sent_is_asked_for_again() -> None:
     assert asking.asked == 3
     assert asking.record.create_attempts == 1
     assert asking.backend.service.calls["list_jobs"] == 0
+
+
+@pytest.mark.parametrize("is_restored", [False, True])
+async def test_it_is_asked_for_as_soon_as_the_intent_is_on_the_disk(is_restored: bool) -> None:
+    asking = Asking(create=20.0, is_restored=is_restored)
+    asking.full_for = 2
+    assert isinstance(await asking.run(), JobCreated)
+    assert asking.full_for == -1
+    assert (asking.asked, asking.record.create_attempts) == (1, 1)
+
+
+async def test_without_room_for_the_intent_there_is_no_job() -> None:
+    asking = Asking()
+    asking.full_for = 20
+    text = "it is not asked for a job before the ledger can be written"
+    assert await asking.run() == CreateRefused(f"back end fake: {text}")
+    assert asking.asked == 0
 
 
 async def test_a_back_end_that_stays_away_means_that_there_is_no_job() -> None:

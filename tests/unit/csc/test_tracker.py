@@ -141,3 +141,34 @@ async def play_a_report_that_nobody_settles() -> None:
 
 def test_a_report_that_nobody_settles_any_more_holds_up_no_other() -> None:
     run_in_virtual_time(play_a_report_that_nobody_settles())
+
+
+async def play_a_run_whose_turn_comes_while_the_disk_is_full() -> None:
+    """Where creating is starting: a process that came after a kill would not know that it was asked for."""
+    world = World(creates_pending=False)
+    world.service.script = Script(duration=5.0)
+    life = CoreLife(world, None, Patience(create=60.0))
+    await life.start()
+    first = make_run(backend=STORED, accepted_at=time.time(), creates_pending=False)
+    second = make_run(
+        backend=STORED, accepted_at=time.time(), creates_pending=False, prerequisites=(first.run_id,)
+    )
+    await life.obey(first)
+    obeying = asyncio.create_task(life.obey(second))
+    await asyncio.sleep(1.0)
+    world.disk_is_full = True
+    await asyncio.sleep(30.0)
+    assert len(world.results_of(first.run_id)) == 1
+    assert world.service.calls["create"] == 1
+    world.disk_is_full = False
+    await asyncio.sleep(100.0)
+    assert world.service.calls["create"] == 2
+    assert len(world.results_of(second.run_id)) == 1
+    assert world.deaths == []
+    await obeying
+    await life.aclose()
+    await world.aclose()
+
+
+def test_where_creating_is_starting_nothing_is_asked_for_while_the_disk_is_full() -> None:
+    run_in_virtual_time(play_a_run_whose_turn_comes_while_the_disk_is_full())

@@ -10,6 +10,7 @@ from lsst.ts.ocps.client.errors import (
     BackendAuthenticationError,
     BackendError,
     BackendFailedError,
+    BackendUnavailableError,
     JobNotFoundError,
     RequestRefusedError,
 )
@@ -106,6 +107,8 @@ class JobCreation:
     ----------
     note
         Takes news into the record.
+    is_written
+        Whether the ledger has the run as it is; it may try once more.
     patience
         How long to try.
     pairs
@@ -115,8 +118,17 @@ class JobCreation:
         Logger of the run.
     """
 
-    def __init__(self, note: Note, patience: Patience, pairs: Pairs | None, log: BoundLogger) -> None:
+    def __init__(
+        self,
+        note: Note,
+        is_written: Callable[[], Awaitable[bool]],
+        *,
+        patience: Patience,
+        pairs: Pairs | None,
+        log: BoundLogger,
+    ) -> None:
         self._note = note
+        self._is_written = is_written
         self._log = log
         self._patience = patience
         self._pairs = pairs
@@ -185,6 +197,11 @@ class JobCreation:
             return
         if self._has_asked or record.create_attempts == 0:
             await self._note(CreateIntended())
+        if not record.run.creates_pending and not await self._is_written():
+            # A later process that knows nothing of it would ask once more, and have two jobs that run.
+            self._has_asked = False
+            text = "it is not asked for a job before the ledger can be written"
+            raise BackendUnavailableError(backend.name, text, was_sent=False)
         is_doubtful = self._has_asked and record.create_attempts > 0
         self._has_asked = True
         try:

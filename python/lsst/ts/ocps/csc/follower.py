@@ -16,10 +16,10 @@ from lsst.ts.ocps.uws.phases import WAITABLE, ExecutionPhase
 from .creation import JobCreation, Pairs
 from .crowd import Watched
 from .errors import LedgerError
+from .fetching import ResultFetching
 from .logs import BoundLogger, get_logger
 from .parts import Parts
-from .records import Creating, Ended, OutcomeKind, Running, RunRecord, Starting
-from .results import RunResults, fetch_results
+from .records import Creating, OutcomeKind, Running, RunRecord, Starting
 from .runs import (
     AbortAsked,
     Action,
@@ -73,6 +73,7 @@ class Follower:
         self._parts = parts
         self._is_restored = is_restored
         self._pairs = pairs
+        self._is_saved = True
         self._slots = RunSlots(parts.slots, record.run)
         self._teller = Teller(parts, is_restored=is_restored)
         self._wake = asyncio.Event()
@@ -85,8 +86,8 @@ class Follower:
         self._failures = 0
         self._missing_since: float | None = None
         self._last_news = self._last_change = self._now()
-        self._fetching: asyncio.Task[RunResults] | None = None
         self._secrets = Secrets.of(record.run, pairs)
+        self._results = ResultFetching(parts, self._secrets, self._open_backend)
         self._bare_log = get_logger("follower", hide=self._secrets.hide)
         self._note_milestones()
         self._occupy_slots()
@@ -125,7 +126,7 @@ class Follower:
     async def run(self) -> None:
         """Follow until everything is reported."""
         try:
-            self._begin_fetching()
+            self._results.begin(self.record, self._log)
             while True:
                 await self._teller.tell(self.record)
                 action = decide(self.record, self._progress)
@@ -166,8 +167,16 @@ class Follower:
     # Before the job runs
 
     async def _create(self) -> None:
-        creation = JobCreation(self._note, self._parts.patience, self._pairs, self._log)
+        creation = JobCreation(
+            self._note, self._is_written, patience=self._parts.patience, pairs=self._pairs, log=self._log
+        )
         await creation.run(lambda: self.record, self._open_backend)
+
+    async def _is_written(self) -> bool:
+        """Whether the ledger has the run as it is, after one more attempt if it has not."""
+        if not self._is_saved:
+            await self._save()
+        return self._is_saved
 
     async def _await_prerequisites(self) -> None:
         for prerequisite in self.record.run.prerequisites:
@@ -284,29 +293,13 @@ class Follower:
             self.record = await self._parts.reporter.settle_rejected(record)
             return
         # A deposit takes its time, and the sender goes on being told until it is over.
-        results = RunResults() if self._fetching is None else await self._fetching
+        results = await self._results.finish()
         self._teller.stop_acknowledging()
         if (deposit := results.deposit) is not None:
             level = logging.INFO if deposit.is_complete else logging.WARNING
             text = f"deposit {deposit.state}"
             self._log.log(level, text, location=deposit.location, message=deposit.message)
         self.record = await self._parts.reporter.report(record, results)
-
-    def _begin_fetching(self) -> None:
-        """Read the results while the end is written down and told."""
-        state = self.record.state
-        is_needed = isinstance(state, Ended) and state.outcome.kind is OutcomeKind.COMPLETED
-        if is_needed and self._fetching is None:
-            fetching = self._fetch_results(self.record)
-            self._fetching = self._parts.tasks.start(fetching, name=f"fetch:{self.record.run.run_id}")
-
-    async def _fetch_results(self, record: RunRecord) -> RunResults:
-        if record.handle is None or record.job is None:
-            return RunResults()
-        deposit = self._parts.depositor.deposit(record, self._open_backend)
-        small = fetch_results(self._open_backend, record.handle.url, record.job, self._log)
-        fetched, deposited = await asyncio.gather(small, deposit)
-        return self._secrets.hide_results(replace(fetched, deposit=deposited))
 
     # Tools
 
@@ -355,15 +348,20 @@ class Follower:
         before = self.record
         self.record = observe(before, self._secrets.hide_news(news))
         if self.record is not before:
-            self._begin_fetching()
-            try:
-                await self._parts.ledger.save(self.record)
-            except LedgerError as error:
-                self._parts.on_ledger_error(error)
+            self._results.begin(self.record, self._log)
+            await self._save()
             self._note_milestones()
             # One write to the disk is for many runs.
             await take_turn()
         return self.record
+
+    async def _save(self) -> None:
+        self._is_saved = False
+        try:
+            await self._parts.ledger.save(self.record)
+            self._is_saved = True
+        except LedgerError as error:
+            self._parts.on_ledger_error(error)
 
     def _note_milestones(self) -> None:
         if self.record.handle is not None or self.record.has_ended:
