@@ -14,15 +14,32 @@ def free_port() -> int:
     """Return a port that nothing listens on now, and that is nobody's by chance.
 
     The kernel gives it neither to a connection nor to a server that asks for any port, as those of other
-    tests do all the time: it stays free until the server of the test starts, and while that is down.
+    tests do all the time; nor is it given twice, here or in another process of tests. So it stays free until
+    the server of the test starts, and while that is down.
     """
     ports = range(_FIRST, int(_RANGE.read_text().split()[0]))
     while True:
-        port = secrets.choice(ports) if ports else 0
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            chosen: int = probe.getsockname()[1]
-            return chosen
+        port = secrets.choice(ports)
+        if _claim(port) and _is_free(port):
+            return port
+
+
+def _claim(port: int) -> bool:
+    # A name in the abstract namespace of Linux has one owner, ends with its process, and leaves no file.
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0ocps-test-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _ = claim.detach()
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
