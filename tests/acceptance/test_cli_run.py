@@ -103,7 +103,8 @@ def test_a_job_is_listed_watched_and_aborted_from_other_terminals(running_sandbo
 @pytest.mark.system
 def test_all_jobs_of_the_service_are_listed_without_sal(running_sandbox: SandboxFolder) -> None:
     run = ocps(running_sandbox, "run", "nap", "--detach")
-    job_id = re.search(r"job_id +(\S+)", run.stdout)
+    # The event job_id follows the acknowledgement that ends a detached command, and may come too late.
+    job_id = re.search(r"^accepted \(job (\S+)\)$", run.stdout, re.MULTILINE)
     assert job_id, run.stdout + run.stderr
     variables = {"OCPS_SERVICE_URL": running_sandbox.state.variables["OCPS_SERVICE_URL"]}
     listed = subprocess.run(
