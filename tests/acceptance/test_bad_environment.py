@@ -1,7 +1,6 @@
 """Programs that cannot start say why in one line, and end."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,6 @@ from support.brokers import NoidaProcess
 from support.ports import free_port
 
 TIMEOUT = 60.0
-PAYLOADS = Path(__file__).parents[1] / "data" / "payloads"
 
 
 @pytest.fixture
@@ -84,40 +82,6 @@ def test_the_csc_names_the_address_of_an_absent_registry(
     done = run("lsst.ts.ocps.csc.main", "1", environment=environment)
     assert done.returncode == 1
     assert environment["LSST_SCHEMA_REGISTRY_URL"] in last_line(done)
-
-
-def test_the_service_says_that_its_port_is_in_use(environment: dict[str, str], tmp_path: Path) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = str(other.getsockname()[1])
-        done = run(
-            *("lsst.ts.ocps.cli.main", "service", "--payloads", str(PAYLOADS)),
-            *("--data", str(tmp_path / "data"), "--port", port),
-            environment=environment,
-        )
-    assert done.returncode != 0
-    assert port in last_line(done)
-    assert "in use" in last_line(done)
-
-
-def test_the_service_names_file_place_and_reason_of_a_broken_payload(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    payloads = tmp_path / "payloads"
-    payloads.mkdir()
-    (payloads / "broken.yaml").write_text(
-        "name: broken\ndescription: none\nexpected_duration: soon\nrun: {command: [sleep, '1']}\n"
-    )
-    done = run(
-        *("lsst.ts.ocps.cli.main", "service", "--payloads", str(payloads)),
-        *("--data", str(tmp_path / "data"), "--port", "0"),
-        environment=environment,
-    )
-    assert done.returncode != 0
-    assert "broken.yaml" in done.stderr
-    assert "expected_duration" in done.stderr
-    assert "soon" in done.stderr
 
 
 def test_the_command_line_names_what_is_missing(environment: dict[str, str]) -> None:

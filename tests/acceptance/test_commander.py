@@ -7,7 +7,7 @@ import pytest
 
 from support.sandbox import SandboxFolder, read_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("running_sandbox")]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240), pytest.mark.xdist_group("running_sandbox")]
 
 PROGRAM = "from lsst.ts.ocps.cli.commander import command_ocps; command_ocps()"
 

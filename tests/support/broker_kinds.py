@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
-__all__ = ["APACHE_KINDS", "BROKER_KINDS", "parametrize_kinds"]
+__all__ = ["APACHE", "APACHE_SECURE", "BROKER_KINDS", "CSC_KINDS", "parametrize_kinds"]
 
-APACHE_KINDS = tuple(
-    pytest.param(kind, marks=pytest.mark.system, id=kind) for kind in ("apache", "apache_secure")
-)
-"""Apache Kafka plain, and with SASL_SSL and SCRAM-SHA-512."""
+APACHE = pytest.param("apache", marks=pytest.mark.system, id="apache")
+APACHE_SECURE = pytest.param("apache_secure", marks=pytest.mark.system, id="apache_secure")
+"""Apache Kafka with SASL_SSL and SCRAM-SHA-512."""
 
-BROKER_KINDS = ("memory", "noida", APACHE_KINDS[0])
+CSC_KINDS = ("memory", APACHE_SECURE)
+"""What the tests of the CSC run on: to it, the plain Apache Kafka is no other one."""
+
+BROKER_KINDS = ("memory", "noida", APACHE)
 """What the tests run on that ask for a broker; those marked ``every_broker`` run on the secure one too."""
 
-_ALL = {"memory": "memory", "noida": "noida", "apache": APACHE_KINDS[0], "apache_secure": APACHE_KINDS[1]}
+_ALL = {"memory": "memory", "noida": "noida", "apache": APACHE, "apache_secure": APACHE_SECURE}
 
 _ARGUMENTS = frozenset({"broker_kind", "kafka_kind", "csc_broker", "api_kind"})
 """Arguments of tests that say the kind of broker."""
@@ -61,7 +63,7 @@ def parametrize_kinds(
     if argument not in metafunc.fixturenames:
         return
     is_for_all = metafunc.definition.get_closest_marker("every_broker") is not None
-    usual: Iterable[Any] = [*kinds, *(APACHE_KINDS[1:] if is_for_all else ())]
+    usual: Iterable[Any] = [*kinds, *((APACHE_SECURE,) if is_for_all else ())]
     chosen = [_ALL[name] for name in _get_chosen(metafunc.config)] or usual
     fitting = [kind for kind in chosen if with_memory or kind != "memory"]
     # None: a test that runs on none of the chosen kinds; it is left out below.

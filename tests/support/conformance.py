@@ -15,7 +15,7 @@ import pytest
 
 from lsst.ts.ocps import salobj
 from lsst.ts.ocps.sal.settings import SalSettings
-from support.broker_kinds import APACHE_KINDS, parametrize_kinds
+from support.broker_kinds import APACHE, parametrize_kinds
 from support.brokers import BrokerBench
 from support.sal_fixtures import CscCase, make_environment
 
@@ -23,7 +23,7 @@ __all__ = ["find", "load_table", "parse_signature", "read_signature"]
 
 DATA = Path(__file__).parents[1] / "data" / "salobj_api"
 
-_KINDS = ("memory", pytest.param("noida", marks=pytest.mark.system, id="noida"), APACHE_KINDS[0])
+_KINDS = ("memory", pytest.param("noida", marks=pytest.mark.system, id="noida"), APACHE)
 """The default suite has the API in memory; what brokers do to it is shown by other tests too."""
 
 Parameter = tuple[str, str, Any]

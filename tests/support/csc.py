@@ -22,7 +22,7 @@ from lsst.ts.ocps.sal.remote import Remote
 from lsst.ts.ocps.sal.settings import SalSettings
 from lsst.ts.ocps.salobj import State
 from lsst.ts.ocps.uws.phases import ExecutionPhase
-from support.broker_kinds import APACHE_KINDS, parametrize_kinds
+from support.broker_kinds import CSC_KINDS, parametrize_kinds
 from support.brokers import BrokerBench
 from support.environment import make_environment
 
@@ -228,8 +228,8 @@ def parameters(**values: Any) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test of the CSC in memory and on Apache Kafka, plain and with TLS and logins."""
-    parametrize_kinds(metafunc, "csc_broker", ("memory", *APACHE_KINDS))
+    """Run each test of the CSC in memory and on Apache Kafka with TLS and logins."""
+    parametrize_kinds(metafunc, "csc_broker", CSC_KINDS)
 
 
 def _make_bench(broker_bench: BrokerBench, folder: Path, monkeypatch: pytest.MonkeyPatch) -> CscBench:

@@ -57,7 +57,7 @@ async def silenced(broker: NoidaProcess | ApacheKafka) -> AsyncIterator[None]:
         yield
 
 
-@pytest.mark.parametrize("outage", [restarted, silenced])
+@pytest.mark.parametrize("outage", [restarted, pytest.param(silenced, marks=pytest.mark.system)])
 async def test_weakness_02_a_broker_that_is_away_blocks_nothing_and_loses_nothing(
     own_broker: NoidaProcess | ApacheKafka,
     outage: Callable[[NoidaProcess | ApacheKafka], AbstractAsyncContextManager[None]],

@@ -9,6 +9,7 @@ from support.sandbox import SandboxFolder
 pytestmark = pytest.mark.timeout(240)
 
 
+@pytest.mark.system
 def test_a_broken_payload_file_is_named_with_its_place(sandbox_folder: SandboxFolder, tmp_path: Path) -> None:
     payloads = tmp_path / "payloads"
     payloads.mkdir()

@@ -5,6 +5,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +115,7 @@ async def play_on_a_full_disk(
     await world.aclose()
 
 
+@pytest.mark.system
 @STORIES
 # Told to stop while a pair is tried again: it is out when the disk is full, and the next pair follows it.
 @example(
@@ -146,6 +148,7 @@ def test_what_a_full_disk_does_not_take_is_neither_lost_nor_doubled_if_room_is_m
     )
 
 
+@pytest.mark.system
 @settings(STORIES, max_examples=60)
 @given(
     creates_pending=st.booleans(),
