@@ -23,8 +23,8 @@ _JOB = "/{payload}/async/{job_id}"
 _EXAMPLES = 6
 """Requests of each kind; an operation has up to ten kinds."""
 
-_SEED: int | None = None
-"""A number that a failure has told, to see it again; None: others each time."""
+_SEED = 1
+"""Decides which; others are met with ``--hypothesis-profile explore``, and a failure tells its number."""
 
 _UPLOADING = {
     "parameters": {"type": "object", "properties": {"text": {"type": "string", "default": ""}}},
@@ -112,19 +112,20 @@ class _Fuzzer:
 
 @pytest.mark.system
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("mode", ["anonymous", "tokens"])
 def test_no_request_made_from_the_openapi_document_is_a_failure(
-    tmp_path: Path, service_database: dict[str, Any], mode: str
+    tmp_path: Path, service_database: dict[str, Any], database_kind: str
 ) -> None:
     headers, access = {}, {}
-    if mode == "tokens":
+    if database_kind == "postgresql":
+        # One database with owners, and one without.
         secrets = write_tokens(tmp_path / "tokens", "alice")
         headers = {"Authorization": f"Bearer {secrets['alice']}"}
-        access = {"access": {"mode": mode, "file": tmp_path / "tokens"}}
+        access = {"access": {"mode": "tokens", "file": tmp_path / "tokens"}}
     payloads = {"echo": PAYLOADS["echo"], "take": _UPLOADING}
     config = make_config(tmp_path, payloads, max_wait=0.1, **access, **service_database)
     process = ServiceProcess(config, tmp_path / "service.log")
-    seed = random.randrange(2**32) if _SEED is None else _SEED  # noqa: S311 (no secret)
+    is_the_same = settings.get_profile(settings.get_current_profile_name()).derandomize
+    seed = _SEED if is_the_same else random.randrange(2**32)  # noqa: S311 (no secret)
     fuzzer = _Fuzzer(seed, headers)
     try:
         asyncio.run(process.start())
