@@ -107,7 +107,8 @@ async def open_context(
     registry = registry or default_registry(grace=config.kill_grace)
     async with AsyncExitStack() as stack:
         access = await open_access(config.access)
-        await _check_authorities(config)
+        if config.uploads.ca_bundle is not None:
+            await _check_authorities(config)
         catalogue = await _load(config)
         await asyncio.to_thread(_prepare_data_directory, config)
         instance = stack.enter_context(_owning(config))
