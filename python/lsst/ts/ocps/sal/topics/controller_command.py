@@ -172,10 +172,7 @@ class ControllerCommand(ReadTopic):
         ~lsst.ts.ocps.sal.errors.RegistryError
             If the registry could not be asked for a schema.
         """
-        self.salinfo.assert_running()
-        assert self.salinfo.reader is not None  # noqa: S101 (a started SalInfo with commands reads)
-        samples = await self.salinfo.reader.read_before_start(self.kafka_name, since)
-        return [sample for sample in samples if sample.private_seqNum > 0]
+        return [sample for sample in await self._read_before_start(since) if sample.private_seqNum > 0]
 
     async def refuse(self, data: BaseMsgType, reason: str) -> None:
         """Acknowledge a command with CMD_FAILED, and never execute it.

@@ -83,6 +83,13 @@ class ReadTopic(BaseTopic):
         self._is_full = False
         salinfo.add_reader(self)
 
+    async def _read_before_start(self, since: int) -> list[BaseMsgType]:
+        """See `~lsst.ts.ocps.sal.reader.TopicReader.read_before_start`."""
+        self.salinfo.assert_running()
+        assert self.salinfo.reader is not None  # noqa: S101 (a started SalInfo with a topic to read reads)
+        kafka_name = self.topic_info.kafka_name(self.salinfo.settings.topic_subname)
+        return await self.salinfo.reader.read_before_start(kafka_name, since)
+
     # For the reader
 
     @property

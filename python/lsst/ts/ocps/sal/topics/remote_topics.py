@@ -47,10 +47,7 @@ class RemoteEvent(ReadTopic):
         ~lsst.ts.ocps.sal.errors.RegistryError
             If the registry could not be asked for a schema.
         """
-        self.salinfo.assert_running()
-        assert self.salinfo.reader is not None  # noqa: S101 (a started SalInfo with events reads)
-        kafka_name = self.topic_info.kafka_name(self.salinfo.settings.topic_subname)
-        return await self.salinfo.reader.read_before_start(kafka_name, -window)
+        return await self._read_before_start(-window)
 
 
 class RemoteTelemetry(ReadTopic):
