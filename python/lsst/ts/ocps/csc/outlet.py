@@ -290,11 +290,7 @@ class Outlet:
         """
         salinfo = self._controller.salinfo
         remote = Remote(
-            self._controller.domain,
-            salinfo.name,
-            salinfo.index,
-            readonly=True,
-            include=["job_result"],
+            self._controller.domain, salinfo.name, salinfo.index, readonly=True, include=["job_result"]
         )
         try:
             await remote.start_task

@@ -66,15 +66,15 @@ class PairWriter:
         self._tasks = TaskSupervisor("pairs")
 
     def doubt(self, run_id: str) -> None:
-        """Write no other pair until that of this run, left at ``reporting``, is settled.
+        """Write no other pair until that of this run, left at ``reporting``, is settled; `trust` says when.
 
-        Whether it is out can only be seen as long as it is the last.
+        Where only the very last ``job_result`` can be read, it must not be another one by then.
         """
         self._doubtful.add(run_id)
         self._is_certain.clear()
 
     def trust(self, run_id: str) -> None:
-        """That of this run is settled, or nobody settles it any more; harmless if there was no doubt."""
+        """Nobody is about to settle the pair of this run any more; harmless if there was no doubt."""
         self._doubtful.discard(run_id)
         if not self._doubtful:
             self._is_certain.set()
@@ -133,7 +133,6 @@ class PairWriter:
                 await self.acknowledge(record, report.ack, report.ack_result)
             record = observe(record, ReportWritten())
             saved = self._ledger.save(record)
-        self.trust(record.run.run_id)
         # The next pair need not wait for this: the ledger keeps the order, and no other run can be at
         # "reporting" there before this one is not.
         await self._endure(saved)
