@@ -89,6 +89,12 @@ class Calls:
                 job = await self.job(path)
         return job
 
+    async def until_waiting(self, num: int) -> None:
+        """Return when so many requests wait for a change."""
+        async with asyncio.timeout(_TIMEOUT):
+            while f"\nocps_waiting_requests {num}.0\n" not in await self.text("/metrics"):  # noqa: ASYNC110 (another process may have it)
+                await asyncio.sleep(0.01)
+
     async def jobs(self, payload: str, pairs: Pairs = ()) -> tuple[JobRef, ...]:
         """List jobs; ``payload`` "" lists those of all payloads."""
         path = f"/{payload}/async" if payload else "/jobs"

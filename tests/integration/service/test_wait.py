@@ -20,7 +20,7 @@ P = ExecutionPhase
 async def test_a_waiter_is_answered_when_the_phase_changes(calls: Calls) -> None:
     path = await calls.create("sleep")
     waiting = asyncio.create_task(calls.job(path, WAIT="30"))
-    await asyncio.sleep(0.2)
+    await calls.until_waiting(1)
     assert not waiting.done()
     await calls.post(f"{path}/phase", PHASE="RUN")
     assert (await asyncio.wait_for(waiting, 20)).phase in {P.QUEUED, P.EXECUTING}
@@ -30,7 +30,7 @@ async def test_fifty_waiters_on_one_job_all_learn_of_its_end(calls: Calls) -> No
     path = await calls.create("sleep", PHASE="RUN")
     await calls.executing(path)
     waiting = [asyncio.create_task(calls.job(path, WAIT="-1", PHASE="EXECUTING")) for _ in range(50)]
-    await asyncio.sleep(0.5)
+    await calls.until_waiting(50)
     assert not any(task.done() for task in waiting)
     await calls.post(f"{path}/phase", PHASE="ABORT")
     jobs = await asyncio.wait_for(asyncio.gather(*waiting), 20)
@@ -40,7 +40,7 @@ async def test_fifty_waiters_on_one_job_all_learn_of_its_end(calls: Calls) -> No
 async def test_those_who_wait_for_a_destroyed_job_are_told_that_it_is_gone(calls: Calls) -> None:
     path = await calls.create("sleep")
     waiting = [asyncio.create_task(calls.http.get(path, params={"WAIT": "30"})) for _ in range(10)]
-    await asyncio.sleep(0.3)
+    await calls.until_waiting(10)
     await calls.http.delete(path)
     answers = await asyncio.wait_for(asyncio.gather(*waiting), 20)
     # The abort that comes first may be what they see; nobody is left waiting, nobody sees a failure.

@@ -63,16 +63,22 @@ async def create_reading(fake: FakeService, source: Source) -> str:
     return path
 
 
+async def create_three(fake: FakeService, source: Source) -> tuple[str, str, str]:
+    """One that has read and waits for its place, one that has it, and one that came later."""
+    reading = await create_reading(fake, source)
+    running = await create_running(fake)
+    later = await fake.calls.create("work", PHASE="RUN")
+    source.has_come.set()
+    await until(lambda: fake.context.dispatcher._gates, "it has read")
+    return reading, running, later
+
+
 @pytest.mark.asyncio
 async def test_others_run_meanwhile_and_it_comes_next_when_it_has_read(
     tmp_path: Path, source: Source
 ) -> None:
     async with small_service(tmp_path) as fake:
-        reading = await create_reading(fake, source)
-        running = await create_running(fake)
-        later = await fake.calls.create("work", PHASE="RUN")
-        source.has_come.set()
-        await until(lambda: fake.context.dispatcher._gates, "it has read")
+        reading, running, later = await create_three(fake, source)
         assert [await fake.calls.text(f"{path}/phase") for path in (reading, later)] == ["QUEUED"] * 2
         fake.cluster.finish(id_of(running))
         assert (await fake.calls.executing(reading)).phase is P.EXECUTING
@@ -86,11 +92,7 @@ async def test_an_abort_while_it_waits_for_its_place_holds_it_for_nobody(
     tmp_path: Path, source: Source
 ) -> None:
     async with small_service(tmp_path) as fake:
-        reading = await create_reading(fake, source)
-        running = await create_running(fake)
-        later = await fake.calls.create("work", PHASE="RUN")
-        source.has_come.set()
-        await until(lambda: fake.context.dispatcher._gates, "it has read")
+        reading, running, later = await create_three(fake, source)
         assert (await fake.calls.post(f"{reading}/phase", PHASE="ABORT")).status_code == 303
         await until(lambda: fake.context.dispatcher.running == 1, "it waits no longer")
         fake.cluster.finish(id_of(running))
